@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The libraries that pilot-mpi stands on, as imported targets dep::mpi, dep::sqlite, ...
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.24)
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc>=2.0)
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI REQUIRED COMPONENTS C)
+add_library(dep::sqlite ALIAS PkgConfig::SQLITE)
+add_library(dep::cjson ALIAS PkgConfig::CJSON)
+add_library(dep::hwloc ALIAS PkgConfig::HWLOC)
+add_library(dep::mpi ALIAS MPI::MPI_C)
+if(PILOT_TESTS)
+    pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+    add_library(dep::cmocka ALIAS PkgConfig::CMOCKA)
+endif()

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libpilot: many tasks inside one allocation.
+ *
+ *     int main(void)
+ *     {
+ *         struct pilot_options opt = PILOT_OPTIONS_INIT;
+ *         struct pilot_error err;
+ *         struct pilot *p;
+ *         int rc = PILOT_EXIT_PILOT;
+ *
+ *         if (pilot_create(&p, &opt, &err) == 0 && pilot_load_file(p, "tasks.json", &err) >= 0)
+ *             rc = pilot_run(p, &err);
+ *         if (rc < 0 ...) fprintf(stderr, "%s\n", err.text);
+ *         pilot_destroy(p);
+ *     }
+ *
+ * The program is started as pilot-mpi is: by itself, by mpirun, or by srun. Every rank makes the
+ * same calls; the tasks are held, scheduled and counted on rank 0, and on the other ranks
+ * pilot_load_file and the like do nothing while pilot_run serves as that node's agent.
+ *
+ * Not thread-safe: one pilot a process, used from the thread that created it.
+ */
+#ifndef PILOT_H
+#define PILOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Errors ---------------------------------------------------------------------------------- */
+
+/* Functions return 0 or a count on success and one of these on failure. */
+enum pilot_status_code {
+    PILOT_EINVAL = -1,   /* an argument, an option or a task that cannot be */
+    PILOT_ENOMEM = -2,   /* out of memory */
+    PILOT_EIO = -3,      /* a file, a socket or a process could not be used */
+    PILOT_ENOENT = -4,   /* it is not there */
+    PILOT_EEXIST = -5,   /* it is there already, with other content */
+    PILOT_EBUSY = -6,    /* somebody else holds it: another pilot on the same database */
+    PILOT_EPROTO = -7,   /* a message or a file that does not follow its format or version */
+    PILOT_ESTATE = -8,   /* a call in the wrong order */
+    PILOT_ESTORE = -9,   /* the state database failed */
+    PILOT_ELOST = -10,   /* a node or a process is gone */
+    PILOT_EAGAIN = -11,  /* not now; later */
+    PILOT_ESYS = -12,    /* anything else that the system refused */
+};
+
+#define PILOT_ERROR_MAX 8192 /* bytes of an error text, its NUL included */
+
+/* Where a person will read it: which thing, what is wrong with it, what to do. */
+struct pilot_error {
+    int code;                   /* PILOT_E... */
+    char text[PILOT_ERROR_MAX]; /* may be several lines, without a final newline */
+};
+
+/* Exit status of pilot-mpi, and what pilot_run returns when it is not negative. */
+enum pilot_exit {
+    PILOT_EXIT_COMPLETED = 0, /* every task completed */
+    PILOT_EXIT_FAILED = 1,    /* some tasks failed or were skipped */
+    PILOT_EXIT_USAGE = 2,     /* usage or bad input; nothing was run */
+    PILOT_EXIT_STOPPED = 3,   /* stopped before the end; resume goes on */
+    PILOT_EXIT_PILOT = 4,     /* the pilot itself failed */
+};
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+struct pilot_options {
+    const char *workdir;    /* directory of the tasks' directories; NULL: "./pilot_runs" */
+    const char *db;         /* state database; NULL: WORKDIR/state.db */
+    unsigned cores;         /* cores to use in total; 0: all that the allocation has */
+    unsigned max_workers;   /* tasks at once; 0: no limit but the cores */
+    unsigned max_failures;  /* stop after this many failed tasks; 0: never */
+    int64_t grace_ms;       /* between TERM and KILL */
+    int64_t node_timeout_ms; /* a node silent for so long is lost */
+    bool resume;            /* go on with what the database holds */
+    bool fresh;             /* forget what the database holds */
+    bool retry_failed;      /* with resume: run failed and skipped tasks again */
+    bool rerun_changed;     /* with resume: a known id with other content runs again */
+    bool head_only;         /* no tasks on the node of rank 0 */
+    bool use_hyperthreads;  /* the unit "core" is the hardware thread */
+    bool no_pin;            /* tasks are not pinned */
+    bool keep_env;          /* tasks get the launcher's environment variables too */
+    bool quiet;             /* nothing but errors and the last summary line */
+    bool verbose;           /* every task's start and end, never throttled */
+};
+
+#define PILOT_GRACE_MS 5000
+#define PILOT_NODE_TIMEOUT_MS 30000
+#define PILOT_OPTIONS_INIT                                                                         \
+    {                                                                                              \
+        .grace_ms = PILOT_GRACE_MS, .node_timeout_ms = PILOT_NODE_TIMEOUT_MS                       \
+    }
+
+/* ---- The pilot ------------------------------------------------------------------------------- */
+
+struct pilot; /* opaque */
+
+/* Version of the library, "1.2.3". Static; do not free. */
+const char *pilot_version(void);
+
+/* Joins the allocation: starts the launcher, initialises MPI when a launcher of MPI started this
+ * program (never otherwise), and learns the nodes. Call it early: before MPI_Init, before any
+ * thread, with little memory in use. Copies opt. On success *out is the caller's, to be freed with
+ * pilot_destroy.
+ * Errors: PILOT_ESTATE (MPI is initialised already, or a pilot exists), PILOT_EINVAL (options that
+ * contradict each other), PILOT_EBUSY (the database is in use), PILOT_EEXIST (it holds work and
+ * neither resume nor fresh was asked), PILOT_ESTORE, PILOT_ESYS. */
+int pilot_create(struct pilot **out, const struct pilot_options *opt, struct pilot_error *err);
+
+/* 0 on the rank that schedules; other ranks only run tasks. */
+int pilot_rank(const struct pilot *p);
+
+/* Reads a task file (see pilot-mpi(1) for its forms); "-" is standard input. Either all its tasks
+ * are taken or none. Returns the number of new tasks (tasks of a resumed database that are there
+ * already are not counted), 0 on ranks other than 0.
+ * Errors: PILOT_EINVAL with up to 20 lines, one for each thing that is wrong; PILOT_ENOENT or
+ * PILOT_EIO for the file; PILOT_EEXIST for a known id with other content; PILOT_ESTATE after
+ * pilot_run. */
+int64_t pilot_load_file(struct pilot *p, const char *path, struct pilot_error *err);
+
+/* Runs until every task has ended, or a signal (INT, TERM) or max_failures stops it. Returns an
+ * enum pilot_exit, or a PILOT_E... when nothing was run. Call it once. */
+int pilot_run(struct pilot *p, struct pilot_error *err);
+
+struct pilot_summary {
+    uint64_t completed, failed, skipped, cancelled; /* tasks */
+    uint64_t unfinished;     /* tasks pending or running when the run ended */
+    uint64_t attempts;       /* attempts ended in this run */
+    double wall_s;           /* of this run, seconds */
+    double cpu_s;            /* user and system seconds of this run's attempts */
+    double core_s;           /* cores x seconds given to attempts in this run */
+    unsigned cores;          /* cores of the allocation used by tasks */
+    unsigned nodes;          /* nodes that could run tasks */
+};
+
+/* Counts over all tasks of the database, times of this run. Valid after pilot_run, on rank 0. */
+void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
+
+/* Frees p and leaves the MPI job; on rank 0, releases the other ranks if pilot_run was not called.
+ * NULL does nothing. */
+void pilot_destroy(struct pilot *p);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The environment of tasks: what was there before MPI_Init, less what MPI launchers and Slurm put
+ * in for their own use, so that an MPI program inside a task starts as if nothing were around it.
+ * Pure: takes and returns lists of "NAME=value". */
+#ifndef PILOT_AGENT_TASKENV_H
+#define PILOT_AGENT_TASKENV_H
+
+#include <stdbool.h>
+
+#include "common/task.h"
+
+/* The base environment for all tasks of a node; a fresh list (strv_free), NULL when memory is
+ * short. keep: nothing is dropped. The SLURM_* originals come back as PILOT_SLURM_*. */
+char **taskenv_base(char *const *environ_before, bool keep);
+
+struct taskenv_task {
+    const char *id;
+    const char *dir;       /* absolute */
+    unsigned cores;
+    unsigned attempt;
+    const char *cpus;      /* "" when not pinned */
+    const char *node;
+    const char *xml;       /* path for HWLOC_XMLFILE; NULL: none */
+    char *const *env;      /* the task's own, wins over everything but PILOT_* */
+};
+
+/* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.
+ * base is looked at only to leave OMP_NUM_THREADS alone when the user has set it. */
+char **taskenv_task(char *const *base, const struct taskenv_task *t);
+
+#endif

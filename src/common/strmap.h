@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A map from strings to 32-bit numbers: open addressing, power-of-two table, no removal.
+ * It does not own its keys: they must live, unchanged, as long as the map. */
+#ifndef PILOT_COMMON_STRMAP_H
+#define PILOT_COMMON_STRMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct strmap_slot {
+    const char *key; /* NULL: free */
+    uint32_t hash;
+    uint32_t value;
+};
+
+struct strmap {
+    struct strmap_slot *slots;
+    size_t used;
+    size_t cap;
+};
+
+void strmap_init(struct strmap *m);
+void strmap_fini(struct strmap *m);
+/* Adds key, which must not be there yet. Returns 0 or PILOT_ENOMEM. */
+int strmap_add(struct strmap *m, const char *key, uint32_t value);
+/* True and *value (may be NULL) when key is there. */
+bool strmap_get(const struct strmap *m, const char *key, uint32_t *value);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The scheduler core: which task starts next, on which node; what a task's end means for it and for
+ * the tasks behind it. A pure library: no clock, no files, no messages; the same events with the
+ * same times give the same actions. It knows how many cores are free on a node, not which.
+ *
+ * sched_apply takes one event and appends the status changes that follow from it; sched_place makes
+ * one placement pass and appends SCHED_START actions. Call sched_place once a turn of the loop,
+ * after all events of the turn: it costs work in proportion to what changed. */
+#ifndef PILOT_CORE_SCHED_H
+#define PILOT_CORE_SCHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/task.h"
+#include "pilot.h"
+
+typedef uint32_t node_id_t; /* given by the caller: 0, 1, 2, ... */
+#define NODE_ID_NONE UINT32_MAX
+
+struct sched_config {
+    unsigned max_running;  /* tasks at once; 0: no limit */
+    unsigned max_losses;   /* a task fails for good after so many losses; 0: never */
+    int64_t patience_ms;   /* a task that does not fit waits so long before a node is held for it */
+};
+#define SCHED_MAX_LOSSES 5
+#define SCHED_PATIENCE_MS 10000
+
+struct sched_task {
+    uint32_t cores;
+    int32_t priority;
+    int64_t timeout_ms;        /* 0: none */
+    uint32_t max_retries;
+    const task_id_t *deps;     /* numbers of tasks added before or in the same batch (see below) */
+    size_t dep_count;
+    /* From an earlier run; zero for a new task. */
+    enum task_status status;   /* never TASK_RUNNING */
+    unsigned attempts, failures, losses;
+};
+
+enum sched_event_type {
+    SCHED_NODE_UP,       /* node, cores */
+    SCHED_NODE_DOWN,     /* node: its running attempts are lost (their tasks go back or fail) */
+    SCHED_ATTEMPT_ENDED, /* task, attempt, reason, exit_code; stale attempts are ignored */
+    SCHED_CANCEL,        /* task: pending -> cancelled; running: SCHED_KILL, cancelled at its end */
+    SCHED_DRAIN,         /* nothing starts any more; what runs may end */
+    SCHED_RETRY,         /* task: failed, skipped or cancelled -> pending, failures = 0 */
+};
+
+struct sched_event {
+    enum sched_event_type type;
+    node_id_t node;
+    uint32_t cores;
+    task_id_t task;
+    unsigned attempt;
+    enum attempt_reason reason;
+    int exit_code;
+};
+
+enum sched_action_type {
+    SCHED_START,  /* start attempt of task on node */
+    SCHED_KILL,   /* end the attempt of task on node */
+    SCHED_STATUS, /* task is now status; because of task `cause` for skipped ones */
+};
+
+struct sched_action {
+    enum sched_action_type type;
+    task_id_t task;
+    task_id_t cause;      /* SCHED_STATUS to skipped: the task that did not complete */
+    node_id_t node;       /* START, KILL */
+    unsigned attempt;     /* START, KILL: 1, 2, ...; STATUS after an attempt: that attempt, else 0 */
+    enum task_status status;
+    bool retry;           /* STATUS pending: a retry that counts (not a loss) */
+};
+
+/* A growing list of actions, in the order in which they happened; the caller clears it. */
+struct sched_actions {
+    struct sched_action *v; /* owned */
+    size_t len, cap;
+};
+void sched_actions_fini(struct sched_actions *a);
+
+struct sched;
+struct sched *sched_create(const struct sched_config *config); /* NULL: no memory */
+void sched_destroy(struct sched *s);
+
+/* Adds tasks number sched_count(s), ... ; deps may point to any task already added or in the same
+ * call, and must not form cycles (checked by the reader of the file; BUG here). A task whose
+ * dependency has already failed is skipped at once (an action). Strong guarantee: on PILOT_ENOMEM
+ * nothing was added. */
+int sched_add(struct sched *s, const struct sched_task *tasks, size_t count, int64_t now_ms,
+              struct sched_actions *out);
+task_id_t sched_count(const struct sched *s);
+
+/* 0, or PILOT_ENOMEM. Events that contradict the state (an unknown task, a node twice up) are
+ * BUG()s of the caller, except stale attempts, which are ignored. */
+int sched_apply(struct sched *s, const struct sched_event *ev, int64_t now_ms,
+                struct sched_actions *out);
+int sched_place(struct sched *s, int64_t now_ms, struct sched_actions *out);
+
+/* The next time at which sched_place could do something although no event comes (a held node's
+ * patience running out); INT64_MAX: never. */
+int64_t sched_next_ms(const struct sched *s, int64_t now_ms);
+
+struct sched_counts {
+    task_id_t by_status[TASK_STATUS_COUNT];
+    task_id_t blocked;        /* pending ones that still wait for a dependency */
+    unsigned cores_total, cores_busy;
+    unsigned nodes_up;
+    uint64_t failures;        /* tasks that became failed since sched_create */
+};
+void sched_get_counts(const struct sched *s, struct sched_counts *out);
+
+struct sched_task_info {
+    enum task_status status;
+    unsigned attempts, failures, losses;
+    node_id_t node;   /* of the running attempt, else NODE_ID_NONE */
+    uint32_t cores;
+};
+void sched_get_task(const struct sched *s, task_id_t task, struct sched_task_info *out);
+
+/* Largest number of cores that any node which is up has in all. */
+uint32_t sched_max_node_cores(const struct sched *s);
+
+/* Checks every invariant (see sched.c), for tests and the simulator; BUG() when one is broken. */
+void sched_check(const struct sched *s);
+
+#endif

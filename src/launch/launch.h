@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The launcher: everything that forks, execs, reaps and kills, in processes of its own.
+ *
+ *   agent -- socket --> guardian -- fork --> slot, slot, slot ...   (each: one task at a time)
+ *     \______________ one socket a slot ______/
+ *
+ * launcher_start forks the *guardian* out of a process that is still small and single-threaded,
+ * before MPI_Init. The guardian forks a *slot* whenever the agent needs one more than it has, and
+ * hands the agent the slot's socket (SCM_RIGHTS). A slot starts one task at a time (vfork), is a
+ * child subreaper, and therefore owns exactly the processes of its task, however they daemonise:
+ * the task has ended when waitpid says ECHILD. When the agent dies, its sockets close and every
+ * slot kills what it started; when a slot dies, its orphans go to the guardian, which kills them;
+ * when the guardian dies, they go to the agent, a subreaper too. Guardian and slots are in sessions
+ * of their own, ignore INT, HUP and the like, and link neither MPI nor SQLite nor hwloc.
+ */
+#ifndef PILOT_LAUNCH_LAUNCH_H
+#define PILOT_LAUNCH_LAUNCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/task.h"
+#include "pilot.h"
+
+struct launcher; /* the agent's handle */
+
+/* Forks the guardian. Before any thread and before MPI_Init. The environment of now is the base of
+ * every task's environment unless launcher_set_env replaces it. */
+int launcher_start(struct launcher **out, struct pilot_error *err);
+
+/* What all tasks share; call it once, before the first launcher_run. Strings are copied.
+ * workdir: absolute path, is made if missing; task directories are made below it.
+ * env: base environment of all tasks, NULL-terminated "NAME=value".
+ * grace_ms: between TERM and KILL. */
+int launcher_configure(struct launcher *l, const char *workdir, char *const *env, int64_t grace_ms,
+                       struct pilot_error *err);
+
+struct launch_request {
+    uint64_t key;            /* the caller's name for this attempt; comes back in the event */
+    const char *id;          /* task id: directory below workdir */
+    unsigned attempt;        /* 1, 2, ...; from 2 on stdout.txt is first renamed stdout.(N-1).txt */
+    const char *command;     /* sh -c; NULL when argv is set. Simple ones are executed directly */
+    char *const *argv;
+    char *const *env;        /* "NAME=value", on top of the base, later ones win; may be NULL */
+    const char *cwd;         /* NULL: the task's directory */
+    const char *stdin_path;  /* NULL: /dev/null */
+    int64_t timeout_ms;      /* 0: none */
+    const char *cpus;        /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+};
+
+/* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
+ * A command that cannot be started is not an error here but an event with REASON_SPAWN.
+ * Errors: PILOT_ELOST (the guardian is gone), PILOT_ENOMEM, PILOT_ESYS. */
+int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err);
+
+/* TERM to the whole tree, KILL after the grace time (at once when now is true). The event that
+ * follows carries reason. Unknown keys (already ended) are ignored. */
+void launcher_kill(struct launcher *l, uint64_t key, enum attempt_reason reason, bool now);
+
+/* Readable (poll, epoll) when launcher_next may have something. Stays the same fd. */
+int launcher_fd(const struct launcher *l);
+
+struct launch_event {
+    uint64_t key;
+    struct attempt_result result;
+};
+
+/* 1 and *ev for an attempt that has ended: its main process has exited, its output is complete and
+ * no process of it is left. 0: nothing now. Negative: PILOT_ELOST, the guardian or a slot has died
+ * (the running attempts of a dead slot come back as REASON_LOST first). Never blocks. */
+int launcher_next(struct launcher *l, struct launch_event *ev);
+
+/* Attempts started and not yet returned by launcher_next. */
+unsigned launcher_running(const struct launcher *l);
+
+/* Kills whatever still runs, waits until the guardian and its slots have gone (bounded: 10 s), and
+ * frees l. NULL does nothing. */
+void launcher_stop(struct launcher *l);
+
+#endif

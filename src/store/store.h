@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state of a pilot in SQLite. The only user of SQLite, which after store_start works on a
+ * thread of its own: the caller queues changes (never waiting for a disk) and learns by number
+ * which are committed. Changes are applied in the order in which they were queued; everything
+ * queued between two store_barrier calls and many barriers share one transaction.
+ *
+ * docs/state.md describes the schema for people. */
+#ifndef PILOT_STORE_STORE_H
+#define PILOT_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/task.h"
+#include "pilot.h"
+
+struct store;
+
+enum store_mode {
+    STORE_NEW,    /* must hold no tasks yet; otherwise PILOT_EEXIST, naming --resume and --fresh */
+    STORE_RESUME, /* go on with what is there; PILOT_ENOENT when there is nothing */
+    STORE_FRESH,  /* forget what is there */
+};
+
+struct store_owner {
+    const char *host;
+    int64_t pid;
+    const char *job; /* "slurm 1234" or "" */
+};
+
+/* Opens or makes the database, checks its version (migrating older ones), takes the lock that keeps
+ * a second pilot away, proves with a real write that it can be written, and reads nothing else.
+ * Errors: PILOT_EBUSY (names the owner: host, pid, job, since when), PILOT_EEXIST, PILOT_ENOENT,
+ * PILOT_EPROTO (not ours, or from a newer version), PILOT_ESTORE (not writable, disk full, ...). */
+int store_open(struct store **out, const char *path, enum store_mode mode,
+               const struct store_owner *owner, struct pilot_error *err);
+
+/* A task as the database holds it. Pointers are valid during the callback only. */
+struct store_task {
+    task_id_t task;
+    const char *id;
+    const char *spec_json;
+    enum task_status status;
+    unsigned attempts; /* all attempts so far */
+    unsigned failures; /* those that count against max_retries */
+    unsigned losses;   /* those that ended with REASON_LOST; an attempt that was still running when
+                        * the pilot died counts as one (store_load records it) */
+};
+typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_error *err);
+
+/* Calls f for each task, in the order of their numbers. Tasks that were running are given as
+ * pending, their open attempts are closed as lost. Before store_start. */
+int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *err);
+
+/* Starts the thread. From here on only the calls below. */
+int store_start(struct store *s, struct pilot_error *err);
+
+/* Queue changes. They copy what they need. All are cheap, none fails: a failure of the database
+ * shows in store_failed. */
+void store_put_task(struct store *s, task_id_t task, const struct task_spec *spec,
+                    const char *spec_json, enum task_status status);
+/* Same task, new content (--rerun-changed): status becomes pending, counts start again. */
+void store_replace_task(struct store *s, task_id_t task, const struct task_spec *spec,
+                        const char *spec_json);
+/* An attempt starts: a row in attempts, task running. cpus: the pinned set, "" if not pinned. */
+void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, const char *node,
+                           int64_t start_wall_ms);
+/* An attempt has ended; the task is now `status` (pending when it will be retried). cores: number
+ * of cores it had. Fills exit_code, node, started_at, finished_at, reason of the task too. */
+void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
+                         const char *cpus, const struct attempt_result *result,
+                         enum task_status status);
+/* A status that comes from no attempt: skipped, cancelled, pending again (--retry-failed, which
+ * resets the count of failures). why: a few words, kept in the column reason ("dependency a
+ * failed"). */
+void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why);
+/* A key of the table meta. */
+void store_put_meta(struct store *s, const char *key, const char *value);
+
+/* Marks a point in the queue; returns its number (1, 2, ...). Everything queued before it is
+ * committed when store_committed() has reached it. A transaction never ends between barriers: what
+ * lies between two of them is committed together. */
+uint64_t store_barrier(struct store *s);
+uint64_t store_committed(const struct store *s);
+/* An eventfd, readable after new commits and after a failure; the caller reads it empty. */
+int store_fd(const struct store *s);
+/* False, or true and why: from then on nothing is committed any more. */
+bool store_failed(const struct store *s, struct pilot_error *err);
+
+/* Commits what is queued, ends the thread, gives up the lock, checkpoints, frees s. Returns 0 or
+ * PILOT_ESTORE when something queued could not be committed. NULL: 0. */
+int store_close(struct store *s, struct pilot_error *err);
+
+#endif
