@@ -7,12 +7,16 @@
  *         struct pilot_options opt = PILOT_OPTIONS_INIT;
  *         struct pilot_error err;
  *         struct pilot *p;
- *         int rc = PILOT_EXIT_PILOT;
+ *         int rc = pilot_create(&p, &opt, &err);
  *
- *         if (pilot_create(&p, &opt, &err) == 0 && pilot_load_file(p, "tasks.json", &err) >= 0)
+ *         if (rc == 0 && pilot_load_file(p, "tasks.json", &err) < 0)
+ *             rc = PILOT_EINVAL;
+ *         if (rc == 0)
  *             rc = pilot_run(p, &err);
- *         if (rc < 0 ...) fprintf(stderr, "%s\n", err.text);
+ *         if (rc < 0)
+ *             fprintf(stderr, "%s\n", err.text);
  *         pilot_destroy(p);
+ *         pilot_exit(rc < 0 ? PILOT_EXIT_USAGE : rc);
  *     }
  *
  * The program is started as pilot-mpi is: by itself, by mpirun, or by srun. Every rank makes the
@@ -81,6 +85,7 @@ struct pilot_options {
     bool fresh;             /* forget what the database holds */
     bool retry_failed;      /* with resume: run failed and skipped tasks again */
     bool rerun_changed;     /* with resume: a known id with other content runs again */
+    bool dry_run;           /* check and show what would run; run and change nothing */
     bool head_only;         /* no tasks on the node of rank 0 */
     bool use_hyperthreads;  /* the unit "core" is the hardware thread */
     bool no_pin;            /* tasks are not pinned */
@@ -144,6 +149,13 @@ void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
 /* Frees p and leaves the MPI job; on rank 0, releases the other ranks if pilot_run was not called.
  * NULL does nothing. */
 void pilot_destroy(struct pilot *p);
+
+/* Ends the process; call it at the end of main instead of returning. After the loss of a node MPI
+ * cannot be finalised (it would wait for the lost), and a plain exit() might hang in it. */
+#if defined(__GNUC__)
+__attribute__((noreturn))
+#endif
+void pilot_exit(int status);
 
 #ifdef __cplusplus
 }

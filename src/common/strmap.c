@@ -75,6 +75,12 @@ int strmap_add(struct strmap *m, const char *key, uint32_t value)
     return 0;
 }
 
+void strmap_rekey(struct strmap *m, const char *key)
+{
+    if (m->cap > 0)
+        find(m->slots, m->cap, key, hash_of(key))->key = key;
+}
+
 bool strmap_get(const struct strmap *m, const char *key, uint32_t *value)
 {
     const struct strmap_slot *slot;

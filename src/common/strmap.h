@@ -26,5 +26,7 @@ void strmap_fini(struct strmap *m);
 int strmap_add(struct strmap *m, const char *key, uint32_t value);
 /* True and *value (may be NULL) when key is there. */
 bool strmap_get(const struct strmap *m, const char *key, uint32_t *value);
+/* Lets key, equal to one that is there, take its place, so that the old one's memory can go. */
+void strmap_rekey(struct strmap *m, const char *key);
 
 #endif

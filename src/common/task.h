@@ -60,7 +60,7 @@ enum attempt_reason {
 const char *attempt_reason_name(enum attempt_reason reason);
 bool attempt_reason_parse(const char *name, enum attempt_reason *out);
 
-#define TASK_CPUS_MAX 256    /* bytes of a list of CPUs ("0-3,8"), NUL included */
+#define TASK_CPUS_MAX 1024   /* bytes of a list of CPUs ("0-3,8"), NUL included */
 #define TASK_MESSAGE_MAX 160 /* bytes of a message, NUL included */
 
 /* What became of one attempt. Times of day are those of the node. */

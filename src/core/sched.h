@@ -20,9 +20,9 @@ typedef uint32_t node_id_t; /* given by the caller: 0, 1, 2, ... */
 #define NODE_ID_NONE UINT32_MAX
 
 struct sched_config {
-    unsigned max_running;  /* tasks at once; 0: no limit */
-    unsigned max_losses;   /* a task fails for good after so many losses; 0: never */
-    int64_t patience_ms;   /* a task that does not fit waits so long before a node is held for it */
+    unsigned max_running; /* tasks at once; 0: no limit */
+    unsigned max_losses;  /* a task fails for good after so many losses; 0: never */
+    int64_t patience_ms;  /* a task that does not fit waits so long before a node is held for it */
 };
 #define SCHED_MAX_LOSSES 5
 #define SCHED_PATIENCE_MS 10000
@@ -30,12 +30,12 @@ struct sched_config {
 struct sched_task {
     uint32_t cores;
     int32_t priority;
-    int64_t timeout_ms;        /* 0: none */
+    int64_t timeout_ms; /* 0: none */
     uint32_t max_retries;
-    const task_id_t *deps;     /* numbers of tasks added before or in the same batch (see below) */
+    const task_id_t *deps; /* numbers of tasks added before or in the same batch (see below) */
     size_t dep_count;
     /* From an earlier run; zero for a new task. */
-    enum task_status status;   /* never TASK_RUNNING */
+    enum task_status status; /* never TASK_RUNNING */
     unsigned attempts, failures, losses;
 };
 
@@ -43,9 +43,13 @@ enum sched_event_type {
     SCHED_NODE_UP,       /* node, cores */
     SCHED_NODE_DOWN,     /* node: its running attempts are lost (their tasks go back or fail) */
     SCHED_ATTEMPT_ENDED, /* task, attempt, reason, exit_code; stale attempts are ignored */
-    SCHED_CANCEL,        /* task: pending -> cancelled; running: SCHED_KILL, cancelled at its end */
+    SCHED_CANCEL,        /* task: pending -> cancelled; running: SCHED_KILL, cancelled at its end;
+                          * nothing happens if it has ended */
     SCHED_DRAIN,         /* nothing starts any more; what runs may end */
-    SCHED_RETRY,         /* task: failed, skipped or cancelled -> pending, failures = 0 */
+    SCHED_RETRY,         /* task: failed, skipped or cancelled -> pending, failures = losses = 0;
+                          * nothing happens otherwise. In any order: what a retried task depends on
+                          * may be retried after it, but before the next sched_place, which skips it
+                          * again if that is not done */
 };
 
 struct sched_event {
@@ -61,17 +65,18 @@ struct sched_event {
 enum sched_action_type {
     SCHED_START,  /* start attempt of task on node */
     SCHED_KILL,   /* end the attempt of task on node */
-    SCHED_STATUS, /* task is now status; because of task `cause` for skipped ones */
+    SCHED_STATUS, /* task is now status (running too: just before its SCHED_START) */
 };
 
 struct sched_action {
     enum sched_action_type type;
     task_id_t task;
-    task_id_t cause;      /* SCHED_STATUS to skipped: the task that did not complete */
-    node_id_t node;       /* START, KILL */
-    unsigned attempt;     /* START, KILL: 1, 2, ...; STATUS after an attempt: that attempt, else 0 */
+    task_id_t cause;  /* STATUS skipped: the task that failed or was cancelled, however many
+                       * skipped ones lie between; else TASK_ID_NONE */
+    node_id_t node;   /* of the attempt; NODE_ID_NONE for a STATUS without one */
+    unsigned attempt; /* 1, 2, ...; 0 for a STATUS without one */
     enum task_status status;
-    bool retry;           /* STATUS pending: a retry that counts (not a loss) */
+    bool retry; /* STATUS pending: a retry that counts (not a loss) */
 };
 
 /* A growing list of actions, in the order in which they happened; the caller clears it. */
@@ -93,35 +98,43 @@ int sched_add(struct sched *s, const struct sched_task *tasks, size_t count, int
               struct sched_actions *out);
 task_id_t sched_count(const struct sched *s);
 
-/* 0, or PILOT_ENOMEM. Events that contradict the state (an unknown task, a node twice up) are
- * BUG()s of the caller, except stale attempts, which are ignored. */
+/* 0, or PILOT_ENOMEM: then the event has not happened, or (sched_place) all actions in out have
+ * happened and the next call goes on. Events that contradict the state (an unknown task, a node
+ * twice up) are BUG()s of the caller, except stale attempts, which are ignored. */
 int sched_apply(struct sched *s, const struct sched_event *ev, int64_t now_ms,
                 struct sched_actions *out);
 int sched_place(struct sched *s, int64_t now_ms, struct sched_actions *out);
 
-/* The next time at which sched_place could do something although no event comes (a held node's
- * patience running out); INT64_MAX: never. */
+/* The next time at which sched_place could do something although no event comes (a waiting task's
+ * patience running out); INT64_MAX: never. After a sched_place at that time it is later. */
 int64_t sched_next_ms(const struct sched *s, int64_t now_ms);
 
 struct sched_counts {
     task_id_t by_status[TASK_STATUS_COUNT];
-    task_id_t blocked;        /* pending ones that still wait for a dependency */
+    task_id_t blocked; /* pending ones that still wait for a dependency */
     unsigned cores_total, cores_busy;
     unsigned nodes_up;
-    uint64_t failures;        /* tasks that became failed since sched_create */
+    uint64_t failures; /* tasks that became failed since sched_create */
 };
 void sched_get_counts(const struct sched *s, struct sched_counts *out);
 
 struct sched_task_info {
     enum task_status status;
     unsigned attempts, failures, losses;
-    node_id_t node;   /* of the running attempt, else NODE_ID_NONE */
+    node_id_t node; /* of the running attempt, else NODE_ID_NONE */
     uint32_t cores;
 };
 void sched_get_task(const struct sched *s, task_id_t task, struct sched_task_info *out);
 
 /* Largest number of cores that any node which is up has in all. */
 uint32_t sched_max_node_cores(const struct sched *s);
+
+/* Nothing runs, tasks are ready, and no node that is up could ever hold one of them: only a node
+ * that comes up, or a cancel, can change that. */
+bool sched_stuck(const struct sched *s);
+
+/* The node that is kept for a wide task, and that task; false: none is. */
+bool sched_get_hold(const struct sched *s, task_id_t *task, node_id_t *node);
 
 /* Checks every invariant (see sched.c), for tests and the simulator; BUG() when one is broken. */
 void sched_check(const struct sched *s);

@@ -14,16 +14,17 @@
 #define TASKFILE_ERRORS_SHOWN 20
 
 struct taskfile_config {
-    unsigned max_cores;      /* more than any node has; 0: not known, not checked */
+    unsigned max_cores;       /* more than any node has; 0: not known, not checked */
     const char *max_cores_of; /* words for the message: "node vc2 has 4, the most of any node" */
     /* Paths directly below the work directory that no task may be called. NULL-terminated. */
     const char *const *reserved;
 };
 
 struct taskfile_ops {
-    /* A valid task, in file order. The spec is the callee's to copy from, not to keep. A negative
-     * return value ends the reading with that code and err. Called while later tasks may still
-     * turn out to be wrong: keep nothing for good before taskfile_read has returned 0. */
+    /* A valid task, in file order; no more of them once anything wrong was found. The spec is the
+     * callee's to copy from, not to keep. A negative return value ends the reading with that code
+     * and err. Called while later tasks may still turn out to be wrong: keep nothing for good
+     * before taskfile_read has returned 0. */
     int (*task)(void *arg, const struct task_spec *spec, unsigned line, struct pilot_error *err);
     /* Is this id known from an earlier run? (For depends_on.) NULL: none is. */
     bool (*known)(void *arg, const char *id);
@@ -38,6 +39,11 @@ struct taskfile_ops {
  * dependencies and cycles (naming the path of the cycle). */
 int64_t taskfile_read(const char *path, const struct taskfile_config *config,
                       const struct taskfile_ops *ops, struct pilot_error *err);
+
+/* The same for a text of len bytes in memory; name stands for the file in messages. */
+int64_t taskfile_read_text(const char *name, const char *text, size_t len,
+                           const struct taskfile_config *config, const struct taskfile_ops *ops,
+                           struct pilot_error *err);
 
 /* One task as canonical compact JSON (fields in a fixed order, defaults left out): what the state
  * keeps; equal content gives equal text. Fresh memory (free); NULL: no memory. */

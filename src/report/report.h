@@ -15,7 +15,7 @@
 struct report;
 
 struct report_config {
-    int fd;              /* where progress goes: 1 */
+    int fd; /* where progress goes: 1 */
     bool quiet, verbose;
     const char *workdir; /* absolute; for the paths of stderr files */
 };
@@ -39,12 +39,15 @@ struct report_start {
 };
 void report_start(struct report *r, const struct report_start *s, int64_t now_ms);
 
-/* Task lines. They are written after the change they tell of has been committed. */
+/* Task lines. They are written after the change they tell of has been committed. Their time is that
+ * of the latest report_start or report_progress. When too many are wanted, starts, successes and
+ * other ordinary ones are held back and counted. Of a lost attempt result->message may say with
+ * what ("node vc2"). */
 void report_task_started(struct report *r, const char *id, unsigned cores, const char *node);
-void report_task_ended(struct report *r, const char *id, unsigned attempt,
-                       enum task_status status, const struct attempt_result *result,
-                       unsigned retries_used, unsigned max_retries); /* PENDING: will be retried */
-void report_task_skipped(struct report *r, const char *id, const char *cause_id);
+void report_task_ended(struct report *r, const char *id, unsigned attempt, enum task_status status,
+                       const struct attempt_result *result, unsigned retries_used,
+                       unsigned max_retries); /* PENDING: will be retried */
+void report_task_skipped(struct report *r, const char *id, const char *cause_id); /* or NULL */
 
 struct report_progress {
     uint64_t completed, failed, skipped, running, waiting, total;

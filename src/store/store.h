@@ -62,11 +62,13 @@ void store_put_task(struct store *s, task_id_t task, const struct task_spec *spe
 /* Same task, new content (--rerun-changed): status becomes pending, counts start again. */
 void store_replace_task(struct store *s, task_id_t task, const struct task_spec *spec,
                         const char *spec_json);
-/* An attempt starts: a row in attempts, task running. cpus: the pinned set, "" if not pinned. */
+/* An attempt starts: a row in attempts, task running. */
 void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, const char *node,
                            int64_t start_wall_ms);
-/* An attempt has ended; the task is now `status` (pending when it will be retried). cores: number
- * of cores it had. Fills exit_code, node, started_at, finished_at, reason of the task too. */
+/* An attempt has ended; the task is now `status` (pending when it will be retried). cpus: the
+ * pinned set, "" if not pinned. A start_wall_ms of 0 leaves the start as store_attempt_started gave
+ * it. Fills exit_code, node, started_at, finished_at, reason of the task too, and counts a failure
+ * (exit code not 0, signal, timeout, spawn) or a loss. */
 void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
                          const char *cpus, const struct attempt_result *result,
                          enum task_status status);
@@ -87,8 +89,9 @@ int store_fd(const struct store *s);
 /* False, or true and why: from then on nothing is committed any more. */
 bool store_failed(const struct store *s, struct pilot_error *err);
 
-/* Commits what is queued, ends the thread, gives up the lock, checkpoints, frees s. Returns 0 or
- * PILOT_ESTORE when something queued could not be committed. NULL: 0. */
+/* Commits what is queued (as behind one more barrier), ends the thread, gives up the lock,
+ * checkpoints, frees s. Returns 0 or PILOT_ESTORE when something queued could not be committed.
+ * NULL: 0. */
 int store_close(struct store *s, struct pilot_error *err);
 
 #endif

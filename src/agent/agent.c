@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the attempts that run on this node, and which cores each of them has. Must not decide what
+ * runs next (head, core), nor fork (launch), nor know hwloc (cpus). */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/cpus.h"
+#include "agent/site.h"
+#include "agent/taskenv.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/strmap.h"
+#include "proto/msg.h"
+
+/* Life of an agent. Only set_state changes it.
+ *
+ *   GREETING --WELCOME(agent)--> READY --ASSIGN--> WORKING --BYE--> GONE
+ *       |                                             |
+ *       +------WELCOME(surplus)--> SURPLUS --BYE------|--> GONE
+ *       any state --silence of the head--> ORPHANED   +--launcher lost--> GONE
+ */
+enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, ORPHANED };
+
+struct run {
+    task_id_t task;
+    uint32_t attempt;
+    struct cpus_set cpus;
+    bool used;
+};
+
+struct agent {
+    enum agent_state state;
+    struct transport *transport;
+    struct launcher *launcher;
+    char *const *environ_before;
+    char **env; /* base of all tasks */
+    struct msg_welcome site;
+    struct cpus *cpus;
+    bool pin;
+    struct run *runs; /* by launcher key */
+    uint32_t run_cap;
+    uint32_t *free_runs; /* stack of unused indexes */
+    uint32_t free_count;
+    struct strmap xml; /* CPU lists that have a topology file */
+    struct buf out;    /* the frame of this turn */
+    int64_t heard_ms, sent_ms;
+};
+
+static void set_state(struct agent *a, enum agent_state state)
+{
+    a->state = state;
+}
+
+/* ---- Attempts -------------------------------------------------------------------------------- */
+
+static int grow_runs(struct agent *a)
+{
+    uint32_t cap = a->run_cap ? a->run_cap * 2 : 16;
+    struct run *runs = realloc(a->runs, cap * sizeof(*runs));
+    uint32_t *free_runs;
+
+    if (runs == NULL)
+        return PILOT_ENOMEM;
+    a->runs = runs;
+    free_runs = realloc(a->free_runs, cap * sizeof(*free_runs));
+    if (free_runs == NULL)
+        return PILOT_ENOMEM;
+    a->free_runs = free_runs;
+    for (uint32_t i = cap; i-- > a->run_cap;) {
+        memset(&a->runs[i], 0, sizeof(a->runs[i]));
+        a->free_runs[a->free_count++] = i;
+    }
+    a->run_cap = cap;
+    return 0;
+}
+
+static void report_end(struct agent *a, task_id_t task, uint32_t attempt, const char *cpus,
+                       const struct attempt_result *result)
+{
+    struct msg_ended m = {.task = task, .attempt = attempt, .result = *result};
+
+    snprintf(m.cpus, sizeof(m.cpus), "%s", cpus);
+    msg_put_ended(&a->out, &m);
+}
+
+/* An attempt that never came to the launcher. */
+static void report_refusal(struct agent *a, const struct msg_run *m, const char *why)
+{
+    struct attempt_result result = {.reason = REASON_SPAWN, .exit_code = -1};
+
+    result.start_wall_ms = result.end_wall_ms = clock_wall_ms();
+    snprintf(result.message, sizeof(result.message), "%.*s", (int)sizeof(result.message) - 1, why);
+    report_end(a, m->task, m->attempt, "", &result);
+}
+
+/* Path of the topology file for these CPUs, made when it is first asked for; NULL: none. */
+static const char *xml_for(struct agent *a, const char *list, char *path, size_t size)
+{
+    struct pilot_error err;
+    char *key;
+
+    if (!a->pin || list[0] == '\0' ||
+        snprintf(path, size, "%s/.pilot/%s/cpus-%s.xml", a->site.workdir, a->site.node, list) >=
+            (int)size ||
+        strlen(list) > 200)
+        return NULL;
+    if (strmap_get(&a->xml, list, NULL))
+        return path;
+    if (cpus_export_xml(a->cpus, list, path, &err) < 0) {
+        log_warn("MPI programs inside tasks are not confined to their cores: %s", err.text);
+        return NULL;
+    }
+    key = strdup(list);
+    if (key != NULL && strmap_add(&a->xml, key, 0) < 0)
+        free(key);
+    return path;
+}
+
+static int launch(struct agent *a, uint32_t index, const struct msg_run *m, struct pilot_error *err)
+{
+    const struct task_spec *spec = &m->spec;
+    struct run *run = &a->runs[index];
+    char dir[8192], xml[8192];
+    struct taskenv_task te = {
+        .id = spec->id,
+        .dir = dir,
+        .cores = spec->cores,
+        .attempt = m->attempt,
+        .cpus = a->pin ? run->cpus.list : "",
+        .node = a->site.node,
+        .xml = xml_for(a, run->cpus.list, xml, sizeof(xml)),
+        .env = spec->env,
+    };
+    struct launch_request req = {
+        .key = index,
+        .id = spec->id,
+        .attempt = m->attempt,
+        .command = spec->command,
+        .argv = spec->argv,
+        .cwd = spec->workdir,
+        .stdin_path = spec->stdin_path,
+        .timeout_ms = spec->timeout_ms,
+        .cpus = te.cpus,
+    };
+    char **env;
+    int rc;
+
+    snprintf(dir, sizeof(dir), "%s/%s", a->site.workdir, spec->id);
+    env = taskenv_task(a->env, &te);
+    if (env == NULL)
+        return err_set(err, PILOT_ENOMEM, "out of memory for the task's environment");
+    req.env = env;
+    rc = launcher_run(a->launcher, &req, err);
+    strv_free(env);
+    return rc;
+}
+
+static void handle_run(struct agent *a, struct rd *body)
+{
+    struct pilot_error err;
+    struct msg_run m;
+    struct run *run;
+    uint32_t index;
+
+    if (msg_get_run(body, &m) < 0)
+        BUG("a RUN message that does not decode");
+    if (a->state != WORKING || (a->free_count == 0 && grow_runs(a) < 0)) {
+        report_refusal(a, &m, "this node cannot take tasks now");
+        task_spec_fini(&m.spec);
+        return;
+    }
+    index = a->free_runs[a->free_count - 1];
+    run = &a->runs[index];
+    if (cpus_take(a->cpus, m.spec.cores, &run->cpus, &err) < 0) {
+        report_refusal(a, &m, err.text);
+    } else if (launch(a, index, &m, &err) < 0) {
+        cpus_give(a->cpus, &run->cpus);
+        report_refusal(a, &m, err.text);
+    } else {
+        run->task = m.task;
+        run->attempt = m.attempt;
+        run->used = true;
+        a->free_count--;
+    }
+    task_spec_fini(&m.spec);
+}
+
+static void handle_kill(struct agent *a, struct rd *body)
+{
+    struct msg_kill m;
+
+    if (msg_get_kill(body, &m) < 0)
+        BUG("a KILL message that does not decode");
+    for (uint32_t i = 0; i < a->run_cap; i++)
+        if (a->runs[i].used && a->runs[i].task == m.task && a->runs[i].attempt == m.attempt)
+            launcher_kill(a->launcher, i, m.reason, m.now);
+}
+
+static void finish_run(struct agent *a, const struct launch_event *ev)
+{
+    struct run *run = &a->runs[ev->key];
+
+    BUG_ON(ev->key >= a->run_cap || !run->used);
+    report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &ev->result);
+    cpus_give(a->cpus, &run->cpus);
+    run->used = false;
+    a->free_runs[a->free_count++] = (uint32_t)ev->key;
+}
+
+/* ---- Coming and going ------------------------------------------------------------------------ */
+
+static void leave(struct agent *a)
+{
+    launcher_stop(a->launcher);
+    a->launcher = NULL;
+    msg_put_empty(&a->out, MSG_GONE);
+    set_state(a, GONE);
+}
+
+static int prepare(struct agent *a, struct msg_ready *ready, struct pilot_error *err)
+{
+    struct cpus_config config = {.allowed = a->site.cpus,
+                                 .use_hyperthreads = a->site.use_hyperthreads};
+    int rc = cpus_create(&a->cpus, &config, err);
+
+    if (rc == 0 && a->site.workdir[0] != '\0')
+        rc = launcher_configure(a->launcher, a->site.workdir, a->env, a->site.grace_ms, err);
+    if (rc == 0 && a->site.workdir[0] != '\0')
+        rc = site_make_dir(a->site.workdir, a->site.node, err);
+    if (rc < 0)
+        return rc;
+    ready->cores = cpus_total(a->cpus);
+    cpus_describe(a->cpus, ready->map, sizeof(ready->map));
+    a->pin = !a->site.no_pin;
+    return 0;
+}
+
+static void handle_welcome(struct agent *a, struct rd *body)
+{
+    struct msg_ready *ready;
+    struct pilot_error err;
+
+    if (msg_get_welcome(body, &a->site) < 0 || a->state != GREETING)
+        BUG("a WELCOME message that does not fit");
+    log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
+                                                                                  : NULL);
+    if (a->site.role == ROLE_SURPLUS) {
+        launcher_stop(a->launcher);
+        a->launcher = NULL;
+        set_state(a, SURPLUS);
+        return;
+    }
+    ready = calloc(1, sizeof(*ready));
+    a->env = taskenv_base(a->environ_before, a->site.keep_env);
+    if (ready == NULL || a->env == NULL)
+        BUG("out of memory while starting");
+    if (prepare(a, ready, &err) < 0) {
+        ready->cores = 0;
+        snprintf(ready->text, sizeof(ready->text), "%.*s", (int)sizeof(ready->text) - 1, err.text);
+    }
+    msg_put_ready(&a->out, ready);
+    free(ready);
+    set_state(a, READY);
+}
+
+static void handle_assign(struct agent *a, struct rd *body)
+{
+    struct cpus_config config = {.allowed = a->site.cpus,
+                                 .use_hyperthreads = a->site.use_hyperthreads};
+    struct pilot_error err;
+    struct msg_assign m;
+
+    if (msg_get_assign(body, &m) < 0 || a->state != READY)
+        BUG("an ASSIGN message that does not fit");
+    set_state(a, WORKING);
+    if (!m.is_virtual && m.cores == cpus_total(a->cpus))
+        return;
+    cpus_destroy(a->cpus);
+    a->cpus = NULL;
+    if (m.is_virtual) {
+        config.virtual_cores = m.cores;
+        a->pin = false;
+    } else {
+        config.max_cores = m.cores;
+    }
+    if (cpus_create(&a->cpus, &config, &err) < 0)
+        BUG("the cores of this node changed while starting: %s", err.text);
+}
+
+static void handle_message(struct agent *a, unsigned type, struct rd *body)
+{
+    switch (type) {
+    case MSG_WELCOME:
+        handle_welcome(a, body);
+        break;
+    case MSG_ASSIGN:
+        handle_assign(a, body);
+        break;
+    case MSG_RUN:
+        handle_run(a, body);
+        break;
+    case MSG_KILL:
+        handle_kill(a, body);
+        break;
+    case MSG_PING:
+        break;
+    case MSG_BYE:
+        leave(a);
+        break;
+    default:
+        log_warn("ignoring a %s message from the head", msg_type_name(type));
+    }
+}
+
+static void receive(struct agent *a, int64_t now_ms)
+{
+    struct pilot_error err;
+    struct msg_reader reader;
+    const void *frame;
+    struct rd body;
+    unsigned type;
+    size_t len;
+    int peer, rc;
+
+    while (a->state != GONE && transport_recv(a->transport, &peer, &frame, &len) > 0) {
+        a->heard_ms = now_ms;
+        if (msg_open(&reader, frame, len, &err) < 0) {
+            log_error("%s", err.text);
+            continue;
+        }
+        while ((rc = msg_next(&reader, &type, &body)) > 0 && a->state != GONE)
+            handle_message(a, type, &body);
+        if (rc < 0)
+            log_error("a message from the head is cut");
+    }
+}
+
+static void collect(struct agent *a)
+{
+    struct launch_event ev;
+    int rc = 0;
+
+    while (a->launcher != NULL && (rc = launcher_next(a->launcher, &ev)) > 0)
+        finish_run(a, &ev);
+    if (rc < 0 && a->state == WORKING) {
+        log_error("the launcher process of this node died; its tasks go to other nodes");
+        leave(a);
+    }
+}
+
+static void keep_alive(struct agent *a, int64_t now_ms)
+{
+    int64_t silence_ms = a->site.silence_ms;
+
+    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
+        return;
+    if (now_ms - a->heard_ms > silence_ms) {
+        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
+                  (double)silence_ms / 1000);
+        launcher_stop(a->launcher);
+        a->launcher = NULL;
+        set_state(a, ORPHANED);
+        return;
+    }
+    if (a->out.len == 0 && now_ms - a->sent_ms >= silence_ms / 4)
+        msg_put_empty(&a->out, MSG_PING);
+}
+
+static void send_out(struct agent *a, int64_t now_ms)
+{
+    if (a->out.len == 0)
+        return;
+    if (!buf_ok(&a->out) || transport_send(a->transport, 0, a->out.data, a->out.len) < 0)
+        BUG("out of memory for a message to the head");
+    buf_clear(&a->out);
+    a->sent_ms = now_ms;
+    transport_flush(a->transport);
+}
+
+void agent_turn(struct agent *a, int64_t now_ms)
+{
+    receive(a, now_ms);
+    collect(a);
+    keep_alive(a, now_ms);
+    send_out(a, now_ms);
+}
+
+int agent_fd(const struct agent *a)
+{
+    return a->launcher != NULL ? launcher_fd(a->launcher) : -1;
+}
+
+int64_t agent_next_ms(const struct agent *a)
+{
+    if (a->site.silence_ms == 0 || a->state == GONE)
+        return INT64_MAX;
+    return a->sent_ms + a->site.silence_ms / 4;
+}
+
+enum agent_end agent_ended(const struct agent *a)
+{
+    switch (a->state) {
+    case GONE:
+        return AGENT_RELEASED;
+    case ORPHANED:
+        return AGENT_HEAD_LOST;
+    default:
+        return AGENT_GOES_ON;
+    }
+}
+
+int agent_create(struct agent **out, const struct agent_config *config, struct pilot_error *err)
+{
+    struct agent *a = calloc(1, sizeof(*a));
+    struct msg_hello *hello = calloc(1, sizeof(*hello));
+
+    if (a == NULL || hello == NULL || site_hello(hello, config->environ_before, err) < 0) {
+        free(a);
+        free(hello);
+        return err && err->code ? err->code : PILOT_ENOMEM;
+    }
+    a->transport = config->transport;
+    a->launcher = config->launcher;
+    a->environ_before = config->environ_before;
+    buf_init(&a->out);
+    strmap_init(&a->xml);
+    msg_put_hello(&a->out, hello);
+    free(hello);
+    a->heard_ms = clock_mono_ms();
+    send_out(a, a->heard_ms);
+    *out = a;
+    return 0;
+}
+
+void agent_destroy(struct agent *a)
+{
+    if (a == NULL)
+        return;
+    launcher_stop(a->launcher);
+    for (uint32_t i = 0; i < a->run_cap; i++)
+        if (a->runs[i].used)
+            cpus_give(a->cpus, &a->runs[i].cpus);
+    cpus_destroy(a->cpus);
+    strv_free(a->env);
+    for (size_t i = 0; i < a->xml.cap; i++)
+        free((char *)a->xml.slots[i].key);
+    strmap_fini(&a->xml);
+    buf_fini(&a->out);
+    free(a->runs);
+    free(a->free_runs);
+    free(a);
+}
+
+static void wait_for_something(struct agent *a, struct transport *t)
+{
+    struct pollfd fds[2] = {{.fd = transport_fd(t), .events = POLLIN},
+                            {.fd = agent_fd(a), .events = POLLIN}};
+    int64_t now_us = clock_mono_us();
+    int64_t nap_us = transport_nap_us(t, now_us);
+    int64_t next_ms = agent_next_ms(a);
+    struct timespec ts;
+
+    if (next_ms != INT64_MAX && next_ms * 1000 - now_us < nap_us)
+        nap_us = next_ms * 1000 > now_us ? next_ms * 1000 - now_us : 0;
+    ts.tv_sec = nap_us / 1000000;
+    ts.tv_nsec = (nap_us % 1000000) * 1000;
+    if (ppoll(fds, 2, &ts, NULL) < 0 && errno != EINTR)
+        BUG("ppoll: %s", strerror(errno));
+    transport_woken(t, clock_mono_us());
+}
+
+enum agent_end agent_run(struct agent *a, struct transport *t)
+{
+    for (;;) {
+        agent_turn(a, clock_mono_ms());
+        if (agent_ended(a) != AGENT_GOES_ON && transport_idle(t))
+            return agent_ended(a);
+        if (agent_ended(a) == AGENT_HEAD_LOST)
+            return AGENT_HEAD_LOST;
+        wait_for_something(a, t);
+    }
+}

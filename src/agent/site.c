@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: looking at the host, the launching process and Slurm's variables. */
+#include "agent/site.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/cpus.h"
+#include "common/error.h"
+
+#define ANCESTORS 5 /* a wrapper script or two may stand between mpirun and us */
+
+/* Name and parent of a process; false when it is gone. */
+static bool look_up(int pid, char *name, size_t size, int *parent)
+{
+    char path[64], line[512], *open_paren, *close_paren;
+    bool ok = false;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    if (fgets(line, sizeof(line), f) != NULL && (open_paren = strchr(line, '(')) != NULL &&
+        (close_paren = strrchr(line, ')')) != NULL) {
+        char *end;
+
+        *close_paren = '\0';
+        snprintf(name, size, "%s", open_paren + 1);
+        if (strlen(close_paren + 1) > 3) {
+            *parent = (int)strtol(close_paren + 3, &end, 10); /* ") S 123 ..." */
+            ok = true;
+        }
+    }
+    fclose(f);
+    return ok;
+}
+
+/* The mpirun or daemon that started us, 0 if none did. */
+static int mpi_daemon(void)
+{
+    /* Beginnings of process names: mpirun.openmpi, orterun, orted, prterun, prted, ... */
+    static const char *const daemons[] = {"mpirun", "mpiexec", "orte", "prte", "hydra_pmi_prox"};
+    int pid = getppid();
+
+    for (int i = 0; i < ANCESTORS && pid > 1; i++) {
+        char name[64];
+        int parent = 0;
+
+        if (!look_up(pid, name, sizeof(name), &parent))
+            return 0;
+        for (size_t d = 0; d < sizeof(daemons) / sizeof(daemons[0]); d++)
+            if (strncmp(name, daemons[d], strlen(daemons[d])) == 0)
+                return pid;
+        if (strncmp(name, "slurmstepd", 10) == 0)
+            return 0;
+        pid = parent;
+    }
+    return 0;
+}
+
+static const char *value_of(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (; env != NULL && *env != NULL; env++)
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    return NULL;
+}
+
+int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_error *err)
+{
+    const char *slurm_cpus = value_of(environ_before, "SLURM_CPUS_ON_NODE");
+    bool mpi = value_of(environ_before, "OMPI_COMM_WORLD_SIZE") != NULL ||
+               value_of(environ_before, "PMI_RANK") != NULL ||
+               value_of(environ_before, "PMIX_RANK") != NULL;
+    int daemon = mpi ? mpi_daemon() : 0;
+
+    memset(m, 0, sizeof(*m));
+    if (gethostname(m->host, sizeof(m->host) - 1) < 0)
+        return err_set_errno(err, PILOT_ESYS, errno, "cannot learn the name of this host");
+    snprintf(m->version, sizeof(m->version), "%s", pilot_version());
+    if (slurm_cpus != NULL && daemon == 0)
+        m->slurm_cpus = (uint32_t)strtoul(slurm_cpus, NULL, 10);
+    m->pid = getpid();
+    return cpus_mask_of(daemon, m->cpus, sizeof(m->cpus), err);
+}
+
+int site_mkdirs(const char *path, struct pilot_error *err)
+{
+    char part[PATH_MAX];
+    size_t len = strlen(path);
+
+    if (len >= sizeof(part))
+        return err_set(err, PILOT_EINVAL, "'%s' is longer than a path may be", path);
+    memcpy(part, path, len + 1);
+    for (size_t i = 1; i <= len; i++) {
+        struct stat st;
+
+        if (part[i] != '/' && part[i] != '\0')
+            continue;
+        part[i] = '\0';
+        if (mkdir(part, 0777) < 0 && errno != EEXIST)
+            return err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", part);
+        if (i == len && (stat(part, &st) < 0 || !S_ISDIR(st.st_mode)))
+            return err_set(err, PILOT_EIO, "'%s' is in the way: it is not a directory", part);
+        part[i] = path[i];
+    }
+    return 0;
+}
+
+int site_make_dir(const char *workdir, const char *node, struct pilot_error *err)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/.pilot/%s", workdir, node) >= (int)sizeof(path))
+        return err_set(err, PILOT_EINVAL, "'%s' is longer than a path may be", workdir);
+    return site_mkdirs(path, err);
+}
+
+int site_copy_file(const char *from, const char *to, bool required, struct pilot_error *err)
+{
+    char block[65536];
+    FILE *in = fopen(from, "re"), *out;
+    size_t len;
+    int rc = 0;
+
+    if (in == NULL && errno == ENOENT && !required)
+        return 0;
+    if (in == NULL)
+        return err_set_errno(err, errno == ENOENT ? PILOT_ENOENT : PILOT_EIO, errno,
+                             "cannot read '%s'", from);
+    out = fopen(to, "we");
+    while (out != NULL && (len = fread(block, 1, sizeof(block), in)) > 0)
+        if (fwrite(block, 1, len, out) != len)
+            rc = PILOT_EIO;
+    if (out == NULL || ferror(in) || fclose(out) != 0 || rc < 0)
+        rc = err_set_errno(err, PILOT_EIO, errno, "cannot copy '%s' to '%s'", from, to);
+    fclose(in);
+    return rc;
+}
+
+void site_remove_dir(const char *dir)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    DIR *d = opendir(dir);
+
+    while (d != NULL && (entry = readdir(d)) != NULL)
+        if (entry->d_name[0] != '.' &&
+            snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path))
+            unlink(path);
+    if (d != NULL)
+        closedir(d);
+    rmdir(dir);
+}

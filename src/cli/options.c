@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+#include "input/suggest.h"
+
+#define MAX_SECONDS 1e9
+
+static const struct option_spec *find(const struct option_spec *specs, const char *name, size_t len)
+{
+    for (; specs->name != NULL; specs++)
+        if (strlen(specs->name) == len && strncmp(specs->name, name, len) == 0)
+            return specs;
+    return NULL;
+}
+
+static int unknown(const struct option_spec *specs, const char *arg, struct pilot_error *err)
+{
+    const char *names[64], *near;
+    char given[64];
+    size_t n = 0;
+
+    while (*arg == '-')
+        arg++;
+    snprintf(given, sizeof(given), "%.*s", (int)strcspn(arg, "="), arg);
+    for (; specs->name != NULL && n < 63; specs++)
+        names[n++] = specs->name;
+    names[n] = NULL;
+    near = suggest_name(given, names);
+    if (near != NULL)
+        return err_set(err, PILOT_EINVAL, "unknown option '--%s'; did you mean '--%s'?", given,
+                       near);
+    return err_set(err, PILOT_EINVAL, "unknown option '--%s'; pilot-mpi --help lists the options",
+                   given);
+}
+
+static int set_count(const struct option_spec *spec, const char *value, unsigned *target,
+                     struct pilot_error *err)
+{
+    unsigned long n;
+    char *end;
+
+    errno = 0;
+    n = strtoul(value, &end, 10);
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || n == 0 || n > INT_MAX)
+        return err_set(err, PILOT_EINVAL,
+                       "--%s '%.80s': write a whole number from 1 on, such as --%s 8", spec->name,
+                       value, spec->name);
+    *target = (unsigned)n;
+    return 0;
+}
+
+static int set_seconds(const struct option_spec *spec, const char *value, int64_t *target,
+                       struct pilot_error *err)
+{
+    double s;
+    char *end;
+
+    errno = 0;
+    s = strtod(value, &end);
+    if (end == value || *end != '\0' || errno != 0 || !(s >= 0) || s > MAX_SECONDS)
+        return err_set(err, PILOT_EINVAL,
+                       "--%s '%.80s': write a number of seconds, such as --%s 2.5", spec->name,
+                       value, spec->name);
+    *target = (int64_t)ceil(s * 1000);
+    return 0;
+}
+
+static int set(const struct option_spec *spec, const char *value, void *target,
+               struct pilot_error *err)
+{
+    char *at = (char *)target + spec->offset;
+
+    switch (spec->kind) {
+    case OPTION_FLAG:
+        *(bool *)at = true;
+        return 0;
+    case OPTION_COUNT:
+        return set_count(spec, value, (unsigned *)(void *)at, err);
+    case OPTION_SECONDS:
+        return set_seconds(spec, value, (int64_t *)(void *)at, err);
+    case OPTION_STRING:
+        break;
+    }
+    if (value[0] == '\0')
+        return err_set(err, PILOT_EINVAL, "--%s is empty: write --%s %s", spec->name, spec->name,
+                       spec->value);
+    *(const char **)(void *)at = value;
+    return 0;
+}
+
+/* One option at argv[*i], which it moves to the last word it used. */
+static int parse_one(const struct option_spec *specs, int argc, char **argv, int *i, void *target,
+                     struct pilot_error *err)
+{
+    const char *arg = argv[*i], *value = NULL, *equals = strchr(arg, '=');
+    const struct option_spec *spec = NULL;
+
+    if (arg[1] == '-')
+        spec = find(specs, arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
+    else if (strcmp(arg, "-h") == 0)
+        spec = find(specs, "help", 4);
+    if (spec == NULL)
+        return unknown(specs, arg, err);
+    if (spec->kind == OPTION_FLAG) {
+        if (equals != NULL)
+            return err_set(err, PILOT_EINVAL, "--%s takes no value: write --%s", spec->name,
+                           spec->name);
+    } else if (equals != NULL) {
+        value = equals + 1;
+    } else if (*i + 1 < argc) {
+        value = argv[++*i];
+    } else {
+        return err_set(err, PILOT_EINVAL, "--%s needs a value: write --%s %s", spec->name,
+                       spec->name, spec->value);
+    }
+    return set(spec, value, target, err);
+}
+
+int options_parse(const struct option_spec *specs, int argc, char **argv, void *target,
+                  const char **argument, struct pilot_error *err)
+{
+    bool options = true;
+    int rc;
+
+    for (int i = 1; i < argc; i++) {
+        if (options && strcmp(argv[i], "--") == 0) {
+            options = false;
+        } else if (options && argv[i][0] == '-' && argv[i][1] != '\0') {
+            rc = parse_one(specs, argc, argv, &i, target, err);
+            if (rc < 0)
+                return rc;
+        } else if (*argument != NULL) {
+            return err_set(err, PILOT_EINVAL,
+                           "'%.200s' is one argument too many after '%.200s'; give one task file",
+                           argv[i], *argument);
+        } else {
+            *argument = argv[i];
+        }
+    }
+    return 0;
+}
+
+void options_print(const struct option_spec *specs)
+{
+    for (; specs->name != NULL; specs++) {
+        char left[64];
+
+        snprintf(left, sizeof(left), "--%s%s%s", specs->name, specs->value ? " " : "",
+                 specs->value ? specs->value : "");
+        printf("  %-22s %s\n", left, specs->help);
+    }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Options as data: a table says what there is, what it stands for and where its value goes. */
+#ifndef PILOT_CLI_OPTIONS_H
+#define PILOT_CLI_OPTIONS_H
+
+#include <stddef.h>
+
+#include "pilot.h"
+
+enum option_kind {
+    OPTION_FLAG,    /* bool */
+    OPTION_STRING,  /* const char * */
+    OPTION_COUNT,   /* unsigned, at least 1 */
+    OPTION_SECONDS, /* int64_t milliseconds, from seconds with a fraction */
+};
+
+struct option_spec {
+    const char *name;  /* without the dashes */
+    enum option_kind kind;
+    size_t offset;     /* in the struct that is filled */
+    const char *value; /* its name in the help; NULL for a flag */
+    const char *help;
+};
+
+/* Fills target from argv, ordinary arguments go to *argument (at most one; a second is an error).
+ * Accepts --name value and --name=value; "--" ends the options. The table ends with a NULL name.
+ * PILOT_EINVAL with one line that says what to write instead. */
+int options_parse(const struct option_spec *specs, int argc, char **argv, void *target,
+                  const char **argument, struct pilot_error *err);
+
+/* The lines of the help. */
+void options_print(const struct option_spec *specs);
+
+#endif

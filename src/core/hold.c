@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns the hold: the node that is kept for the first task in order that fits nowhere, once it has
+ * waited long enough, and what may still start there.
+ *
+ * One hold at a time bounds both the idle cores and the work: all running attempts are looked at
+ * when a hold is made or reviewed, at most once in patience_ms or so, and otherwise only those of
+ * the held node. The expected start never moves to a later time: guesses that prove too short then
+ * cost idle cores, not the wide task's turn. */
+#include "core/state.h"
+
+#include <stdlib.h>
+
+#include "common/error.h"
+
+#define REVIEW_MS 1000 /* a hold is not reviewed more often than this */
+
+struct hold_end {
+    int64_t end_ms;
+    uint32_t cores;
+};
+
+static int64_t expected_ms(const struct sched *s, const struct task *t)
+{
+    int64_t ms = estimate_ms(&s->ready.v[t->shape].estimate);
+
+    return t->timeout_ms && t->timeout_ms < ms ? t->timeout_ms : ms;
+}
+
+/* When a running attempt is expected to end; INT64_MAX: unknown. One that has outlived its
+ * estimate is expected to run as long again, up to its timeout. */
+static int64_t expected_end(const struct sched *s, const struct task *t, int64_t now_ms)
+{
+    int64_t end = state_add_ms(t->since_ms, expected_ms(s, t));
+    int64_t limit = t->timeout_ms ? t->since_ms + t->timeout_ms : INT64_MAX;
+    int64_t ran_ms = now_ms - t->since_ms;
+
+    if (end > now_ms)
+        return end;
+    end = state_add_ms(now_ms, ran_ms > 0 ? ran_ms : 1);
+    return limit > now_ms && limit < end ? limit : end;
+}
+
+/* Cores of the node expected to be free at that time (unless something starts there). */
+static uint32_t free_at(const struct sched *s, node_id_t id, int64_t at_ms, int64_t now_ms)
+{
+    const struct node *node = &s->nodes.v[id];
+    uint32_t cores = node->free_cores;
+
+    for (uint32_t i = 0; i < node->running_len; i++)
+        if (expected_end(s, &s->tasks[node->running[i]], now_ms) <= at_ms)
+            cores += state_cores(s, node->running[i]);
+    return cores;
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct hold_end *x = a, *y = b;
+
+    return (x->end_ms > y->end_ms) - (x->end_ms < y->end_ms);
+}
+
+/* When the node is expected to have so many cores free, if that is before limit_ms; else limit_ms.
+ * The limit spares most nodes the sorting. Needs s->ends as long as the node's list. */
+static int64_t start_on(struct sched *s, node_id_t id, uint32_t cores, int64_t now_ms,
+                        int64_t limit_ms)
+{
+    const struct node *node = &s->nodes.v[id];
+    uint32_t cores_then = node->free_cores;
+    size_t n = 0, i = 0;
+
+    for (uint32_t r = 0; r < node->running_len; r++) {
+        const struct task *t = &s->tasks[node->running[r]];
+        struct hold_end end = {expected_end(s, t, now_ms), s->ready.v[t->shape].cores};
+
+        if (end.end_ms >= limit_ms)
+            continue;
+        s->ends[n++] = end;
+        cores_then += end.cores;
+    }
+    if (cores_then < cores)
+        return limit_ms;
+    qsort(s->ends, n, sizeof(*s->ends), by_end);
+    for (cores_then = node->free_cores; cores_then < cores; i++)
+        cores_then += s->ends[i].cores;
+    return i > 0 ? s->ends[i - 1].end_ms : now_ms;
+}
+
+/* Scratch for start_on on that node; NODE_ID_NONE: on any. */
+static int reserve_ends(struct sched *s, node_id_t only)
+{
+    void *ends = s->ends;
+    size_t most = only == NODE_ID_NONE ? 0 : s->nodes.v[only].running_len;
+    int rc;
+
+    for (node_id_t id = 0; id < s->nodes.len && only == NODE_ID_NONE; id++)
+        if (s->nodes.v[id].running_len > most)
+            most = s->nodes.v[id].running_len;
+    rc = state_reserve(&ends, &s->ends_cap, 0, most, sizeof(*s->ends));
+    s->ends = ends;
+    return rc;
+}
+
+/* The node where so many cores are free soonest; while nobody knows, the one with the most free;
+ * then the lowest number. `at`, if it is one, is only left for a node that is strictly sooner. */
+static node_id_t soonest_node(struct sched *s, uint32_t cores, node_id_t at, int64_t now_ms,
+                              int64_t *start_ms)
+{
+    node_id_t best = at;
+
+    *start_ms = at == NODE_ID_NONE ? INT64_MAX : start_on(s, at, cores, now_ms, INT64_MAX);
+    for (node_id_t id = 0; id < s->nodes.len; id++) {
+        const struct node *node = &s->nodes.v[id];
+        int64_t then;
+
+        if (!node->up || node->cores < cores || id == at)
+            continue;
+        then = start_on(s, id, cores, now_ms, *start_ms);
+        if (then < *start_ms || best == NODE_ID_NONE ||
+            (then == INT64_MAX && at == NODE_ID_NONE &&
+             node->free_cores > s->nodes.v[best].free_cores))
+            best = id;
+        *start_ms = then;
+    }
+    return best;
+}
+
+static void set_spare(struct sched *s, int64_t now_ms)
+{
+    uint32_t cores = state_cores(s, key_task(s->hold.key)), then;
+
+    s->hold.spare = 0;
+    s->hold.stale = false;
+    if (s->hold.start_ms == INT64_MAX)
+        return;
+    then = free_at(s, s->hold.node, s->hold.start_ms, now_ms);
+    s->hold.spare = then > cores ? then - cores : 0;
+}
+
+static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
+{
+    bool review = s->hold.key == key;
+    uint32_t cores = state_cores(s, key_task(key));
+    int64_t start_ms, later_ms;
+    node_id_t node;
+    int rc = reserve_ends(s, NODE_ID_NONE);
+
+    if (rc < 0)
+        return rc;
+    node = soonest_node(s, cores, review ? s->hold.node : NODE_ID_NONE, now_ms, &start_ms);
+    BUG_ON(node == NODE_ID_NONE);
+    if (!review || node != s->hold.node) {
+        s->hold = (struct hold){.key = key, .node = node, .start_ms = start_ms};
+        nodes_hold(&s->nodes, node);
+    }
+    later_ms = s->config.patience_ms > REVIEW_MS ? s->config.patience_ms : REVIEW_MS;
+    later_ms = state_add_ms(now_ms, later_ms);
+    s->hold.review_ms = start_ms != INT64_MAX && start_ms > later_ms ? start_ms : later_ms;
+    set_spare(s, now_ms);
+    return 0;
+}
+
+/* Once a pass: the node's attempts may have ended early or outlived their estimates, or something
+ * may have become known about them. */
+static int refresh_hold(struct sched *s, int64_t now_ms)
+{
+    uint32_t cores = state_cores(s, key_task(s->hold.key));
+    int rc = reserve_ends(s, s->hold.node);
+
+    if (rc < 0)
+        return rc;
+    if (s->hold.stale || s->hold.start_ms == INT64_MAX)
+        s->hold.start_ms = start_on(s, s->hold.node, cores, now_ms, s->hold.start_ms);
+    set_spare(s, now_ms);
+    return 0;
+}
+
+int hold_update(struct sched *s, uint64_t key, int64_t now_ms)
+{
+    struct task *t = &s->tasks[key_task(key)];
+    int64_t patient_until;
+
+    if (t->since_ms == NEVER_MS)
+        t->since_ms = now_ms;
+    patient_until = state_add_ms(t->since_ms, s->config.patience_ms);
+    if (s->hold.key == key && now_ms >= s->hold.review_ms)
+        return make_hold(s, key, now_ms);
+    /* With nothing narrower about, the next core that comes free is its own anyway. */
+    if (s->hold.key != key &&
+        readyq_first(&s->ready, state_cores(s, key_task(key)) - 1) != KEY_NONE) {
+        if (now_ms >= patient_until)
+            return make_hold(s, key, now_ms);
+        s->wake_ms = patient_until;
+    }
+    return s->hold.key == KEY_NONE ? 0 : refresh_hold(s, now_ms);
+}
+
+void hold_touch(struct sched *s)
+{
+    s->hold.stale = true;
+}
+
+void hold_release(struct sched *s)
+{
+    nodes_hold(&s->nodes, NODE_ID_NONE);
+    s->hold = (struct hold){.key = KEY_NONE};
+}
+
+bool hold_allows(struct sched *s, uint64_t key, int64_t now_ms)
+{
+    const struct task *t = &s->tasks[key_task(key)];
+    uint32_t cores = state_cores(s, key_task(key));
+
+    if (s->hold.key == KEY_NONE || s->nodes.v[s->hold.node].free_cores < cores)
+        return false;
+    if (key <= s->hold.key)
+        return true;
+    if (s->hold.start_ms == INT64_MAX)
+        return false;
+    if (s->hold.stale)
+        set_spare(s, now_ms);
+    return cores <= s->hold.spare || state_add_ms(now_ms, expected_ms(s, t)) <= s->hold.start_ms;
+}

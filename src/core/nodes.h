@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The nodes, how many of their cores are free, what runs on them, and an index that finds the
+ * fullest or the emptiest node with enough free cores without looking at the others. It knows
+ * tasks only by number. The held node (see hold.c) is in no index: only who asks for it gets it. */
+#ifndef PILOT_CORE_NODES_H
+#define PILOT_CORE_NODES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/idset.h"
+#include "core/sched.h"
+
+struct node {
+    bool up;
+    uint32_t cores, free_cores;
+    task_id_t *running; /* owned; in no particular order */
+    uint32_t running_len, running_cap;
+};
+
+struct nodes {
+    struct node *v; /* owned; by node number, up or not */
+    uint32_t len, cap;
+    struct idset by_free;   /* free_cores * cap + number, of nodes that are up and not held */
+    uint32_t indexed_cores; /* by_free has room for nodes of so many cores */
+    node_id_t held;         /* or NODE_ID_NONE */
+    uint32_t max_cores;     /* of the nodes that are up; 0: none is */
+    uint32_t max_count;     /* nodes that are up and have max_cores */
+    unsigned up, cores_total, cores_busy;
+};
+
+void nodes_init(struct nodes *n);
+void nodes_fini(struct nodes *n);
+
+/* A node that is not up comes up with all its cores free. Returns 0 or PILOT_ENOMEM. */
+int nodes_add(struct nodes *n, node_id_t id, uint32_t cores);
+/* The opposite; nothing may run there any more. */
+void nodes_remove(struct nodes *n, node_id_t id);
+
+/* Room for one more running task. Returns 0 or PILOT_ENOMEM. */
+int nodes_reserve(struct nodes *n, node_id_t id);
+/* task takes cores of the node; returns its slot in the node's list. */
+uint32_t nodes_take(struct nodes *n, node_id_t id, uint32_t cores, task_id_t task);
+/* The task in slot gives its cores back. Returns the task that has moved into its slot, or
+ * TASK_ID_NONE. */
+task_id_t nodes_give(struct nodes *n, node_id_t id, uint32_t cores, uint32_t slot);
+
+/* Of the nodes with so many free cores (not the held one): that with the fewest, or with the most,
+ * of them; the lowest number among equals; NODE_ID_NONE: there is none. */
+node_id_t nodes_fullest(const struct nodes *n, uint32_t cores);
+node_id_t nodes_emptiest(const struct nodes *n, uint32_t cores);
+/* The largest number of free cores on one node, the held one not counted. */
+uint32_t nodes_max_free(const struct nodes *n);
+
+/* Changes which node is held; NODE_ID_NONE: none. */
+void nodes_hold(struct nodes *n, node_id_t id);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns the placement pass. Tasks are taken in order until one fits nowhere; from there on only
+ * those narrow enough for what is free are looked at, each found in log(shapes) steps, each node
+ * in a handful. A pass in which nothing can start costs as little as that. docs/scheduling.md has
+ * the rule in words. */
+#include "core/sched.h"
+
+#include "common/error.h"
+#include "core/state.h"
+
+/* Retried tasks whose dependency was not retried with them have nothing to wait for. */
+static int skip_orphans(struct sched *s, struct sched_actions *out)
+{
+    int rc;
+
+    if (s->retried_len == 0)
+        return 0;
+    rc = state_reserve_actions(out, s->blocked);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < s->retried_len; i++) {
+        task_id_t id = s->retried[i], dead;
+
+        if (s->tasks[id].status != TASK_PENDING)
+            continue;
+        dead = state_dead_dep(s, id);
+        if (dead != TASK_ID_NONE)
+            state_skip(s, id, state_blame(s, dead), out);
+    }
+    s->retried_len = 0;
+    return 0;
+}
+
+static bool is_full(const struct sched *s)
+{
+    return s->config.max_running && s->by_status[TASK_RUNNING] >= s->config.max_running;
+}
+
+/* Cores of the widest pending task that some node could hold. */
+static uint32_t widest_pending(const struct sched *s)
+{
+    for (uint32_t i = readyq_narrower(&s->ready, s->nodes.max_cores); i-- > 0;) {
+        const struct shape *shape = &s->ready.v[s->ready.by_width[i]];
+
+        if (shape->pending > 0)
+            return shape->cores;
+    }
+    return 0;
+}
+
+/* The widest go where most is free (each has the more of its node to itself, and for others like
+ * it that leaves as many places as any other choice); narrower ones fill gaps. The held node
+ * comes last. */
+static node_id_t choose_node(struct sched *s, uint64_t key, uint32_t widest, int64_t now_ms)
+{
+    uint32_t cores = state_cores(s, key_task(key));
+    node_id_t node =
+        cores >= widest ? nodes_emptiest(&s->nodes, cores) : nodes_fullest(&s->nodes, cores);
+
+    if (node == NODE_ID_NONE && hold_allows(s, key, now_ms))
+        node = s->nodes.held;
+    return node;
+}
+
+static int start(struct sched *s, uint64_t key, node_id_t node, int64_t now_ms,
+                 struct sched_actions *out)
+{
+    task_id_t id = key_task(key);
+    struct task *t = &s->tasks[id];
+    int rc = state_reserve_actions(out, 2);
+
+    if (rc == 0)
+        rc = nodes_reserve(&s->nodes, node);
+    if (rc < 0)
+        return rc;
+    t->attempts++;
+    t->node = node;
+    t->slot = nodes_take(&s->nodes, node, state_cores(s, id), id);
+    if (node == s->nodes.held)
+        hold_touch(s);
+    state_set_status(s, id, TASK_RUNNING,
+                     (struct why){.cause = TASK_ID_NONE, .node = node, .attempt = t->attempts},
+                     out);
+    t->since_ms = now_ms;
+    state_append(out, &(struct sched_action){.type = SCHED_START,
+                                             .task = id,
+                                             .cause = TASK_ID_NONE,
+                                             .node = node,
+                                             .attempt = t->attempts,
+                                             .status = TASK_RUNNING});
+    return 0;
+}
+
+/* The first task in order that may start on the held node; looks at one task a shape. */
+static uint64_t first_for_held(struct sched *s, int64_t now_ms)
+{
+    uint64_t first = KEY_NONE;
+    uint32_t shapes;
+
+    if (s->nodes.held == NODE_ID_NONE)
+        return KEY_NONE;
+    shapes = readyq_narrower(&s->ready, s->nodes.v[s->nodes.held].free_cores);
+    for (uint32_t i = 0; i < shapes; i++) {
+        uint64_t key = readyq_top(&s->ready, s->ready.by_width[i]);
+
+        if (key < first && hold_allows(s, key, now_ms))
+            first = key;
+    }
+    return first;
+}
+
+/* Starts tasks in order up to the first that fits nowhere: *front, or KEY_NONE. */
+static int start_in_order(struct sched *s, int64_t now_ms, uint64_t *front,
+                          struct sched_actions *out)
+{
+    uint64_t key = KEY_NONE;
+    int rc = 0;
+
+    while (rc == 0 && !is_full(s)) {
+        node_id_t node;
+
+        key = readyq_first(&s->ready, s->nodes.max_cores);
+        if (key == KEY_NONE)
+            break;
+        node = choose_node(s, key, widest_pending(s), now_ms);
+        if (node == NODE_ID_NONE)
+            break;
+        rc = start(s, key, node, now_ms, out);
+        key = KEY_NONE;
+    }
+    *front = key;
+    return rc;
+}
+
+/* Starts what fits although the first in order does not. */
+static int start_behind(struct sched *s, int64_t now_ms, struct sched_actions *out)
+{
+    int rc = 0;
+
+    while (rc == 0 && !is_full(s)) {
+        uint64_t open = readyq_first(&s->ready, nodes_max_free(&s->nodes));
+        uint64_t held = first_for_held(s, now_ms);
+        uint64_t key = open < held ? open : held;
+
+        if (key == KEY_NONE)
+            break;
+        rc = start(s, key, choose_node(s, key, widest_pending(s), now_ms), now_ms, out);
+    }
+    return rc;
+}
+
+int sched_place(struct sched *s, int64_t now_ms, struct sched_actions *out)
+{
+    uint64_t front;
+    int rc = skip_orphans(s, out);
+
+    s->wake_ms = INT64_MAX;
+    if (rc < 0 || s->draining)
+        return rc;
+    rc = start_in_order(s, now_ms, &front, out);
+    if (rc < 0 || front == KEY_NONE)
+        return rc;
+    rc = hold_update(s, front, now_ms);
+    if (rc < 0)
+        return rc;
+    return start_behind(s, now_ms, out);
+}
+
+int64_t sched_next_ms(const struct sched *s, int64_t now_ms)
+{
+    if (s->wake_ms == INT64_MAX || s->wake_ms > now_ms)
+        return s->wake_ms;
+    return now_ms; /* overdue: at once, and the pass that follows moves it */
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: carrying out what the scheduler core decided: messages to agents, changes of state, and
+ * what people will be told. The core has the tasks' statuses; here nothing is decided. */
+#include "head/impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+
+static void start(struct head *h, const struct sched_action *a)
+{
+    struct head_task *task = &h->tasks.v[a->task];
+    struct notice n = {.what = TOLD_STARTED, .task = a->task, .node = a->node};
+    const char *packed = task->blob + strlen(task->blob) + 1;
+
+    task->node = a->node;
+    task->start_wall_ms = clock_wall_ms();
+    msg_put_run(node_frame(h, a->node), a->task, a->attempt, packed, task->packed_len);
+    store_attempt_started(h->store, a->task, a->attempt, h->nodes[a->node].name,
+                          task->start_wall_ms);
+    tell_later(h, &n);
+}
+
+static void kill_attempt(struct head *h, const struct sched_action *a)
+{
+    struct msg_kill m = {
+        .task = a->task, .attempt = a->attempt, .reason = REASON_CANCEL, .now = false};
+
+    if (h->nodes[a->node].state == NODE_UP)
+        msg_put_kill(node_frame(h, a->node), &m);
+}
+
+/* A status that follows from the end of an attempt. */
+static void attempt_over(struct head *h, const struct sched_action *a, node_id_t node,
+                         const char *cpus, const struct attempt_result *result)
+{
+    struct sched_task_info info;
+    struct notice n = {.what = TOLD_ENDED,
+                       .task = a->task,
+                       .node = node,
+                       .attempt = a->attempt,
+                       .status = a->status,
+                       .result = *result};
+
+    sched_get_task(h->sched, a->task, &info);
+    n.failures = info.failures;
+    store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result,
+                        a->status);
+    h->tasks.v[a->task].node = NODE_ID_NONE;
+    tell_later(h, &n);
+}
+
+static void skip_or_cancel(struct head *h, const struct sched_action *a)
+{
+    struct notice n = {.what = TOLD_SKIPPED, .task = a->task, .cause = a->cause};
+    char why[300] = "";
+
+    if (a->status == TASK_SKIPPED && a->cause != TASK_ID_NONE)
+        snprintf(why, sizeof(why), "dependency %.250s did not complete",
+                 head_task_id(h, a->cause));
+    store_task_status(h->store, a->task, a->status, why);
+    if (a->status == TASK_SKIPPED)
+        tell_later(h, &n);
+}
+
+/* Goes through the actions since the last call. Those with an attempt are about attempts that ended
+ * on node, with this result. */
+static void carry_out(struct head *h, node_id_t node, const char *cpus,
+                      const struct attempt_result *result)
+{
+    for (size_t i = 0; i < h->actions.len; i++) {
+        const struct sched_action *a = &h->actions.v[i];
+
+        if (a->type == SCHED_START)
+            start(h, a);
+        else if (a->type == SCHED_KILL)
+            kill_attempt(h, a);
+        else if (a->status == TASK_RUNNING)
+            continue; /* its SCHED_START is the next action */
+        else if (a->attempt != 0)
+            attempt_over(h, a, node, cpus, result);
+        else
+            skip_or_cancel(h, a);
+        h->changed = true;
+    }
+    h->actions.len = 0;
+}
+
+void actions_do(struct head *h)
+{
+    carry_out(h, NODE_ID_NONE, "", NULL);
+}
+
+static void count_attempt(struct head *h, const struct head_task *task,
+                          const struct attempt_result *r)
+{
+    h->summary.attempts++;
+    h->summary.cpu_s += (double)(r->user_us + r->sys_us) / 1e6;
+    h->summary.core_s += (double)task->cores * (double)(r->end_wall_ms - r->start_wall_ms) / 1e3;
+}
+
+void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms)
+{
+    const struct head_task *task = &h->tasks.v[m->task];
+    struct sched_task_info info;
+    struct sched_event ev = {.type = SCHED_ATTEMPT_ENDED,
+                             .node = node,
+                             .task = m->task,
+                             .attempt = m->attempt,
+                             .reason = m->result.reason,
+                             .exit_code = m->result.exit_code};
+
+    sched_get_task(h->sched, m->task, &info);
+    if (info.status != TASK_RUNNING || info.attempts != m->attempt || info.node != node)
+        return; /* of a node that had been given up */
+    count_attempt(h, task, &m->result);
+    if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    carry_out(h, node, m->cpus, &m->result);
+}
+
+void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms)
+{
+    struct sched_event ev = {.type = SCHED_NODE_DOWN, .node = node};
+    struct attempt_result result = {.reason = REASON_LOST, .exit_code = -1};
+
+    if (h->sched == NULL)
+        return;
+    /* The node's own account of its attempts is lost with it: what is known is when they were
+     * sent, and that it is over now. */
+    result.start_wall_ms = result.end_wall_ms = clock_wall_ms();
+    snprintf(result.message, sizeof(result.message), "node %.140s", h->nodes[node].name);
+    if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    for (size_t i = 0; i < h->actions.len; i++) {
+        const struct sched_action *a = &h->actions.v[i];
+
+        if (a->type == SCHED_STATUS && a->attempt != 0 && h->stop < STOP_TERM)
+            log_warn("task '%s' was running on %s; %s", head_task_id(h, a->task),
+                     h->nodes[node].name,
+                     a->status == TASK_PENDING ? "it will run again" : "it is given up");
+    }
+    carry_out(h, node, "", &result);
+}
+
+void actions_stop_running(struct head *h, bool now)
+{
+    for (task_id_t i = 0; i < h->tasks.len; i++) {
+        const struct head_task *task = &h->tasks.v[i];
+        struct msg_kill m = {.task = i, .reason = REASON_LOST, .now = now};
+        struct sched_task_info info;
+
+        if (task->node == NODE_ID_NONE || h->nodes[task->node].state != NODE_UP)
+            continue;
+        sched_get_task(h->sched, i, &info);
+        m.attempt = info.attempts;
+        msg_put_kill(node_frame(h, task->node), &m);
+    }
+}

@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the loop of rank 0. The order of work in a turn is fixed:
+ *
+ *   1. now           read once
+ *   2. signals       a person or Slurm wants an end
+ *   3. messages      our own agent collects; from all agents: ended attempts go to the core, what
+ *                    follows is carried out
+ *   4. silence       nodes that were not heard of are lost; pings
+ *   5. placement     one pass of the core; RUN messages
+ *   6. send          one frame a node; our own agent starts what it was sent
+ *   7. state         a barrier for this turn's changes; notices of what is committed
+ *   8. end?          nothing left to run, or nothing can
+ *   9. wait          for a descriptor or the next time that anything wants
+ */
+#include "head/impl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/site.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+
+#define STOP_SLACK_MS 5000 /* on top of the grace time, for agents to report ended attempts */
+
+/* ---- Stopping -------------------------------------------------------------------------------- */
+
+void head_stop(struct head *h, enum stop_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (level <= h->stop)
+        return;
+    if (h->stop_why[0] == '\0') {
+        va_start(ap, fmt);
+        vsnprintf(h->stop_why, sizeof(h->stop_why), fmt, ap);
+        va_end(ap);
+    }
+    if (h->stop == STOP_NOT && h->sched != NULL) {
+        struct sched_event ev = {.type = SCHED_DRAIN};
+
+        if (sched_apply(h->sched, &ev, clock_mono_ms(), &h->actions) < 0)
+            BUG("out of memory in the scheduler");
+    }
+    h->stop = level;
+    if (level >= STOP_TERM) {
+        h->stop_deadline_ms = clock_mono_ms() + STOP_SLACK_MS;
+        if (level == STOP_TERM)
+            h->stop_deadline_ms += h->opt->grace_ms;
+        if (h->sched != NULL)
+            actions_stop_running(h, level == STOP_KILL);
+    }
+}
+
+void head_fail(struct head *h, const struct pilot_error *why)
+{
+    if (h->failed)
+        return;
+    h->failed = true;
+    h->failure = *why;
+    log_error("%s", why->text);
+    head_stop(h, STOP_TERM, "the pilot failed");
+}
+
+static void on_signal(struct head *h, int number)
+{
+    if (h->stop >= STOP_TERM) {
+        log_warn("%s again: killing the running tasks now", strsignal(number));
+        head_stop(h, STOP_KILL, "%s", strsignal(number));
+        return;
+    }
+    if (h->ran)
+        log_warn("%s: ending the running tasks (once more kills them at once); --resume goes on "
+                 "later",
+                 strsignal(number));
+    head_stop(h, STOP_TERM, "%s", strsignal(number));
+}
+
+static void take_signals(struct head *h)
+{
+    struct signalfd_siginfo info;
+
+    while (read(h->signal_fd, &info, sizeof(info)) == sizeof(info))
+        on_signal(h, (int)info.ssi_signo);
+}
+
+static int open_signals(struct head *h, struct pilot_error *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1); /* what sbatch --signal usually sends before the walltime */
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    h->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (h->signal_fd < 0)
+        return err_set_errno(err, PILOT_ESYS, errno, "cannot watch for signals");
+    return 0;
+}
+
+/* ---- The loop -------------------------------------------------------------------------------- */
+
+void head_wait(struct head *h, int64_t until_ms)
+{
+    struct pollfd fds[4] = {{.fd = h->signal_fd, .events = POLLIN},
+                            {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
+                            {.fd = h->agent ? agent_fd(h->agent) : -1, .events = POLLIN},
+                            {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN}};
+    int64_t now_us = clock_mono_us(), nap_us = INT64_MAX;
+    struct timespec ts;
+    int rc;
+
+    if (until_ms != INT64_MAX)
+        nap_us = until_ms * 1000 > now_us ? until_ms * 1000 - now_us : 0;
+    if (h->mpi != NULL && transport_nap_us(h->mpi, now_us) < nap_us)
+        nap_us = transport_nap_us(h->mpi, now_us);
+    if (h->local != NULL && transport_nap_us(h->local, now_us) < nap_us)
+        nap_us = 0;
+    if (nap_us > 60000000)
+        nap_us = 60000000;
+    ts.tv_sec = nap_us / 1000000;
+    ts.tv_nsec = (nap_us % 1000000) * 1000;
+    rc = ppoll(fds, 4, &ts, NULL);
+    if (rc < 0 && errno != EINTR)
+        BUG("ppoll: %s", strerror(errno));
+    if (rc > 0 && (fds[3].revents & POLLIN)) {
+        uint64_t count;
+        ssize_t got = read(fds[3].fd, &count, sizeof(count));
+
+        (void)got; /* an eventfd: it only has to be empty again */
+    }
+    if (h->mpi != NULL)
+        transport_woken(h->mpi, clock_mono_us());
+    take_signals(h);
+}
+
+static void place(struct head *h, int64_t now_ms)
+{
+    if (sched_place(h->sched, now_ms, &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    actions_do(h);
+}
+
+static void keep_state(struct head *h)
+{
+    struct pilot_error err;
+
+    if (h->changed) {
+        h->last_barrier = store_barrier(h->store);
+        h->changed = false;
+        tell_seal(h, h->last_barrier);
+    }
+    tell_committed(h, store_committed(h->store));
+    if (!h->failed && store_failed(h->store, &err))
+        head_fail(h, &err);
+}
+
+static void show_progress(struct head *h, int64_t now_ms)
+{
+    struct sched_counts c;
+    struct report_progress p;
+
+    sched_get_counts(h->sched, &c);
+    p.completed = c.by_status[TASK_COMPLETED];
+    p.failed = c.by_status[TASK_FAILED];
+    p.skipped = c.by_status[TASK_SKIPPED] + c.by_status[TASK_CANCELLED];
+    p.running = c.by_status[TASK_RUNNING];
+    p.waiting = c.by_status[TASK_PENDING];
+    p.total = h->tasks.len;
+    p.cores_busy = c.cores_busy;
+    p.cores = h->cores;
+    report_progress(h->report, &p, now_ms);
+}
+
+/* Is there nothing more to do? Decides too that it cannot go on. */
+static bool check_end(struct head *h, int64_t now_ms)
+{
+    struct sched_counts c;
+
+    sched_get_counts(h->sched, &c);
+    if (h->stop == STOP_NOT && h->opt->max_failures > 0 && c.failures >= h->opt->max_failures)
+        head_stop(h, STOP_DRAIN, "%llu tasks failed (--max-failures %u)",
+                  (unsigned long long)c.failures, h->opt->max_failures);
+    if (c.by_status[TASK_RUNNING] > 0) {
+        if (h->stop >= STOP_TERM && now_ms > h->stop_deadline_ms) {
+            if (h->stop == STOP_KILL)
+                return true; /* their nodes do not answer */
+            head_stop(h, STOP_KILL, "%s", h->stop_why);
+        }
+        return false;
+    }
+    if (h->stop != STOP_NOT || c.by_status[TASK_PENDING] == 0)
+        return true;
+    if (sched_stuck(h->sched)) {
+        struct pilot_error err;
+
+        if (c.nodes_up == 0)
+            err_set(&err, PILOT_ELOST, "no node is left to run tasks; --resume goes on in a new "
+                    "allocation");
+        else
+            err_set(&err, PILOT_ELOST, "the tasks that are left need more cores than any remaining "
+                    "node has; --resume goes on in a new allocation");
+        head_fail(h, &err);
+        return true;
+    }
+    return false;
+}
+
+static int64_t next_ms(const struct head *h, int64_t now_ms)
+{
+    int64_t next = sched_next_ms(h->sched, now_ms), other = report_next_ms(h->report);
+
+    if (other < next)
+        next = other;
+    other = ranks_next_ms(h);
+    if (other < next)
+        next = other;
+    if (h->agent != NULL && (other = agent_next_ms(h->agent)) < next)
+        next = other;
+    if (h->stop >= STOP_TERM && h->stop_deadline_ms < next)
+        next = h->stop_deadline_ms + 1;
+    return next;
+}
+
+static void loop(struct head *h)
+{
+    for (;;) {
+        int64_t now_ms = clock_mono_ms();
+        bool end;
+
+        take_signals(h);
+        if (h->agent != NULL)
+            agent_turn(h->agent, now_ms);
+        ranks_receive(h, now_ms);
+        ranks_keep_alive(h, now_ms);
+        place(h, now_ms);
+        ranks_send(h, now_ms);
+        if (h->agent != NULL)
+            agent_turn(h->agent, now_ms);
+        keep_state(h);
+        end = check_end(h, now_ms);
+        show_progress(h, now_ms);
+        if (end)
+            return;
+        head_wait(h, next_ms(h, now_ms));
+    }
+}
+
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
+static char *absolute(const char *path, struct pilot_error *err)
+{
+    char *dir, *whole = NULL;
+
+    if (path[0] == '/')
+        return strdup(path);
+    dir = getcwd(NULL, 0);
+    if (dir == NULL) {
+        err_set_errno(err, PILOT_EIO, errno, "cannot learn the current directory");
+        return NULL;
+    }
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    if (asprintf(&whole, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, path) < 0)
+        whole = NULL;
+    free(dir);
+    if (whole == NULL)
+        err_set(err, PILOT_ENOMEM, "out of memory");
+    return whole;
+}
+
+static int open_state(struct head *h, struct pilot_error *err)
+{
+    const struct pilot_options *o = h->opt;
+    char host[256] = "", job[64] = "";
+    const char *slurm = getenv("SLURM_JOB_ID");
+    struct store_owner owner = {.host = host, .pid = getpid(), .job = job};
+    int rc;
+
+    rc = site_mkdirs(h->workdir, err);
+    if (rc < 0)
+        return rc == PILOT_EIO ? PILOT_ESTORE : rc;
+    gethostname(host, sizeof(host) - 1);
+    if (slurm != NULL)
+        snprintf(job, sizeof(job), "slurm %.50s", slurm);
+    rc = store_open(&h->store, h->db, o->resume ? STORE_RESUME : o->fresh ? STORE_FRESH : STORE_NEW,
+                    &owner, err);
+    if (rc == 0 && o->resume)
+        rc = tasks_load_state(h, err);
+    if (rc == 0)
+        rc = store_start(h->store, err);
+    if (rc == 0 && o->retry_failed) {
+        int again = tasks_retry_failed(h);
+
+        h->changed = true;
+        log_info("%d failed or skipped tasks will run again", again);
+    }
+    return rc;
+}
+
+/* A dry run reads a copy of the state: loading it would close attempts that were cut short. */
+static int copy_state(struct head *h, struct pilot_error *err)
+{
+    static const char *const suffixes[] = {"", "-wal"};
+    struct store_owner owner = {.host = "dry run", .pid = getpid(), .job = ""};
+    char dir[] = "/tmp/pilot-mpi-dry-XXXXXX", copy[64];
+    int rc = 0;
+
+    if (mkdtemp(dir) == NULL)
+        return err_set_errno(err, PILOT_EIO, errno, "cannot make a directory below /tmp");
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        char from[4096];
+
+        snprintf(from, sizeof(from), "%s%s", h->db, suffixes[i]);
+        snprintf(copy, sizeof(copy), "%s/state.db%s", dir, suffixes[i]);
+        rc = site_copy_file(from, copy, i == 0, err);
+    }
+    snprintf(copy, sizeof(copy), "%s/state.db", dir);
+    if (rc == 0)
+        rc = store_open(&h->store, copy, STORE_RESUME, &owner, err);
+    if (rc == 0)
+        rc = tasks_load_state(h, err);
+    store_close(h->store, NULL);
+    h->store = NULL;
+    site_remove_dir(dir);
+    if (rc == 0 && h->opt->retry_failed)
+        tasks_retry_failed(h);
+    return rc;
+}
+
+static int set_up(struct head *h, const struct head_config *config, struct pilot_error *err)
+{
+    const char *dir = h->opt->workdir ? h->opt->workdir : "./pilot_runs";
+    int rc;
+
+    h->workdir = absolute(dir, err);
+    if (h->workdir == NULL || (h->opt->db == NULL && asprintf(&h->db, "%s/state.db", dir) < 0) ||
+        (h->opt->db != NULL && (h->db = strdup(h->opt->db)) == NULL)) {
+        launcher_stop(config->launcher);
+        return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
+    rc = open_signals(h, err);
+    if (rc < 0) {
+        launcher_stop(config->launcher);
+        return rc;
+    }
+    rc = ranks_join(h, config, err);
+    if (rc == 0)
+        rc = ranks_assign(h, err);
+    if (rc == 0 && !h->opt->dry_run)
+        rc = open_state(h, err);
+    else if (rc == 0 && h->opt->resume)
+        rc = copy_state(h, err);
+    return rc;
+}
+
+int head_create(struct head **out, const struct head_config *config, struct pilot_error *err)
+{
+    struct head *h = calloc(1, sizeof(*h));
+    int rc;
+
+    if (h == NULL) {
+        launcher_stop(config->launcher);
+        return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
+    h->opt = config->options;
+    h->mpi = config->mpi;
+    h->signal_fd = -1;
+    strmap_init(&h->tasks.ids);
+    rc = set_up(h, config, err);
+    *out = h;
+    return rc;
+}
+
+int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err)
+{
+    if (h->ran)
+        return err_set(err, PILOT_ESTATE, "tasks must be loaded before the run");
+    return tasks_load_file(h, path, err);
+}
+
+static int start_core(struct head *h, struct pilot_error *err)
+{
+    struct sched_config config = {.max_running = h->opt->max_workers,
+                                  .max_losses = SCHED_MAX_LOSSES,
+                                  .patience_ms = SCHED_PATIENCE_MS};
+    int64_t now_ms = clock_mono_ms();
+
+    h->sched = sched_create(&config);
+    if (h->sched == NULL)
+        return err_set(err, PILOT_ENOMEM, "out of memory");
+    for (unsigned i = 0; i < h->node_count; i++) {
+        struct sched_event ev = {.type = SCHED_NODE_UP, .node = i, .cores = h->nodes[i].cores};
+
+        if (h->nodes[i].state == NODE_UP && sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
+            return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
+    return tasks_schedule(h, now_ms, err);
+}
+
+static int begin(struct head *h, struct pilot_error *err)
+{
+    struct report_config config = {.fd = STDOUT_FILENO,
+                                   .quiet = h->opt->quiet,
+                                   .verbose = h->opt->verbose,
+                                   .workdir = h->workdir};
+    struct report_start rs = {.cores = h->cores,
+                              .pinned = !h->virtual_cores && !h->opt->no_pin,
+                              .why_not_pinned = h->virtual_cores  ? "more cores than there are"
+                                                : h->opt->no_pin ? "--no-pin"
+                                                                 : NULL,
+                              .db = h->db,
+                              .tasks = h->tasks.len};
+    struct report_node *rn = calloc(h->node_count, sizeof(*rn));
+    int rc = rn ? report_create(&h->report, &config, err) : PILOT_ENOMEM;
+
+    if (rc < 0) {
+        free(rn);
+        return rc;
+    }
+    log_set_sink(report_log, h->report);
+    for (task_id_t i = 0; i < h->tasks.len; i++)
+        rs.tasks_done += h->tasks.v[i].status != TASK_PENDING;
+    rs.nodes = rn;
+    for (unsigned i = 0; i < h->node_count; i++) {
+        if (h->nodes[i].state != NODE_UP)
+            continue;
+        rn[rs.node_count].name = h->nodes[i].name;
+        rn[rs.node_count].cores = h->nodes[i].cores;
+        rn[rs.node_count++].map = h->nodes[i].map;
+    }
+    h->summary.nodes = rs.node_count;
+    h->summary.cores = h->cores;
+    report_start(h->report, &rs, h->start_ms);
+    free(rn);
+    return 0;
+}
+
+static int exit_status(const struct head *h)
+{
+    const struct pilot_summary *s = &h->summary;
+
+    if (h->failed)
+        return PILOT_EXIT_PILOT;
+    if (s->unfinished > 0)
+        return PILOT_EXIT_STOPPED;
+    if (s->failed > 0 || s->skipped > 0 || s->cancelled > 0)
+        return PILOT_EXIT_FAILED;
+    return PILOT_EXIT_COMPLETED;
+}
+
+/* Attempts whose nodes never answered: nobody will tell us more about them. */
+static void give_up_running(struct head *h)
+{
+    for (unsigned i = 0; i < h->node_count; i++)
+        if (h->nodes[i].state == NODE_UP) {
+            actions_node_lost(h, i, clock_mono_ms());
+            h->nodes[i].state = NODE_READY; /* it still gets its BYE */
+        }
+}
+
+static void count_up(struct head *h)
+{
+    struct sched_counts c;
+
+    sched_get_counts(h->sched, &c);
+    h->summary.completed = c.by_status[TASK_COMPLETED];
+    h->summary.failed = c.by_status[TASK_FAILED];
+    h->summary.skipped = c.by_status[TASK_SKIPPED];
+    h->summary.cancelled = c.by_status[TASK_CANCELLED];
+    h->summary.unfinished = (uint64_t)c.by_status[TASK_PENDING] + c.by_status[TASK_RUNNING];
+    h->summary.wall_s = (double)(clock_mono_ms() - h->start_ms) / 1e3;
+}
+
+static int finish(struct head *h, struct pilot_error *err)
+{
+    struct report_end end = {.db = h->db, .failures = h->failures};
+    struct sched_counts c;
+    char hint[600];
+    int rc;
+
+    sched_get_counts(h->sched, &c);
+    if (c.by_status[TASK_RUNNING] > 0)
+        give_up_running(h);
+    count_up(h);
+    keep_state(h);
+    ranks_release(h);
+    rc = store_close(h->store, err);
+    h->store = NULL;
+    if (rc == 0)
+        tell_committed(h, UINT64_MAX);
+    else if (!h->failed)
+        head_fail(h, err);
+    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s", h->opt->workdir ? " --workdir " : "",
+             h->opt->workdir ? h->opt->workdir : "", h->opt->db ? " --db " : "",
+             h->opt->db ? h->opt->db : "");
+    end.summary = h->summary;
+    end.failure_count = h->failure_count;
+    for (unsigned i = 0; i < h->failure_count; i++)
+        h->failures[i].id = head_task_id(h, h->failure_tasks[i]);
+    end.exit_status = exit_status(h);
+    end.stopped_why = h->failed ? h->failure.text : h->stop_why[0] ? h->stop_why : NULL;
+    end.resume_hint = h->summary.unfinished > 0 ? hint : NULL;
+    rc = report_end(h->report, &end, err);
+    if (rc < 0)
+        log_error("%s", err->text);
+    return end.exit_status;
+}
+
+int head_run(struct head *h, struct pilot_error *err)
+{
+    int rc;
+
+    if (h->ran)
+        return err_set(err, PILOT_ESTATE, "the run is over; create a new pilot for another one");
+    h->start_ms = clock_mono_ms();
+    rc = start_core(h, err);
+    if (rc < 0)
+        return rc;
+    if (h->opt->dry_run)
+        return plan_show(h, err);
+    h->ran = true;
+    rc = begin(h, err);
+    if (rc < 0)
+        return rc;
+    actions_do(h);
+    loop(h);
+    return finish(h, err);
+}
+
+void head_get_summary(const struct head *h, struct pilot_summary *out)
+{
+    *out = h->summary;
+}
+
+bool head_destroy(struct head *h)
+{
+    struct pilot_error err;
+    bool orderly;
+
+    ranks_release(h);
+    orderly = !h->lost_ranks;
+    log_set_sink(NULL, NULL);
+    if (store_close(h->store, &err) < 0)
+        log_error("%s", err.text);
+    report_destroy(h->report);
+    ranks_fini(h);
+    sched_destroy(h->sched);
+    sched_actions_fini(&h->actions);
+    tell_fini(h);
+    tasks_fini(h);
+    if (h->signal_fd >= 0)
+        close(h->signal_fd);
+    free(h->workdir);
+    free(h->db);
+    free(h);
+    return orderly;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The head, on rank 0: holds the tasks, asks the scheduler core what starts where, tells the agents,
+ * hands every change to the store, and shows people what is committed. */
+#ifndef PILOT_HEAD_HEAD_H
+#define PILOT_HEAD_HEAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/agent.h"
+#include "pilot.h"
+#include "transport/transport.h"
+
+struct head;
+
+struct head_config {
+    const struct pilot_options *options; /* strings must outlive the head */
+    struct transport *mpi;               /* to the other ranks; NULL: none; not owned */
+    struct launcher *launcher;           /* for this node's agent; owned from here on */
+    char *const *environ_before;
+};
+
+/* Gathers the ranks into nodes, starts their agents, opens the state (not for a dry run), and loads
+ * what it holds. *out is set on failure too: head_destroy
+ * then releases the other ranks. */
+int head_create(struct head **out, const struct head_config *config, struct pilot_error *err);
+
+/* As pilot_load_file. */
+int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err);
+
+/* As pilot_run. */
+int head_run(struct head *h, struct pilot_error *err);
+
+void head_get_summary(const struct head *h, struct pilot_summary *out);
+
+/* Releases the other ranks if that has not been done, and frees h. False when ranks were lost, so
+ * that MPI must not be finalised. */
+bool head_destroy(struct head *h);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the head share. Who owns what:
+ *
+ *   head.c     the loop and its order, stopping, the end
+ *   ranks.c    ranks and nodes: joining, cores, heartbeats, loss, leaving
+ *   tasks.c    the table of tasks: reading files, resuming, giving them to the core
+ *   actions.c  what the core decided -> messages, changes of state, things to tell
+ *   tell.c     telling people about changes, once they are committed
+ *   plan.c     --dry-run
+ */
+#ifndef PILOT_HEAD_IMPL_H
+#define PILOT_HEAD_IMPL_H
+
+#include "common/buf.h"
+#include "common/strmap.h"
+#include "common/task.h"
+#include "core/sched.h"
+#include "head/head.h"
+#include "proto/msg.h"
+#include "report/report.h"
+#include "store/store.h"
+
+/* ---- Nodes ----------------------------------------------------------------------------------- */
+
+/* JOINING -> READY -> UP -> LEFT, and from each to LOST. ranks.c changes it. */
+enum node_state { NODE_JOINING, NODE_READY, NODE_UP, NODE_LEFT, NODE_LOST };
+
+struct node {
+    enum node_state state;
+    char name[MSG_NAME_MAX];
+    char cpus[MSG_CPUS_MAX];      /* union over its ranks */
+    char map[MSG_TEXT_MAX];
+    struct transport *transport;  /* to its agent */
+    int peer;
+    uint32_t slurm_cpus;
+    unsigned ranks;
+    unsigned real_cores, cores;   /* there; used */
+    bool has_agent;               /* false: the head's node with --head-only */
+    struct buf out;               /* the frame of this turn */
+    int64_t heard_ms, sent_ms;
+};
+
+/* What is known of each rank of the MPI job (of the one process, without MPI). */
+struct rank {
+    struct msg_hello *hello; /* owned; while joining */
+    node_id_t node;          /* NODE_ID_NONE: not heard of */
+    bool is_agent;           /* of that node; the others only wait for BYE */
+    bool gone, lost;
+};
+
+/* ---- Tasks ----------------------------------------------------------------------------------- */
+
+struct head_task {
+    char *blob;            /* owned: id, NUL, then the packed spec */
+    uint32_t packed_len;
+    uint32_t cores;
+    node_id_t node;        /* of the running attempt */
+    enum task_status status; /* before the core has it; afterwards the core knows */
+    unsigned attempts, failures; /* from earlier runs */
+    int64_t start_wall_ms; /* of the running attempt */
+};
+
+struct task_table {
+    struct head_task *v;
+    task_id_t len, cap;
+    struct strmap ids;
+};
+
+/* ---- Telling --------------------------------------------------------------------------------- */
+
+enum told { TOLD_STARTED, TOLD_ENDED, TOLD_SKIPPED };
+
+/* Something to tell once barrier is committed. */
+struct notice {
+    uint64_t barrier; /* 0: of this turn, its barrier is not set yet */
+    enum told what;
+    task_id_t task, cause;
+    unsigned attempt;
+    node_id_t node;
+    unsigned failures;
+    enum task_status status;
+    struct attempt_result result;
+};
+
+struct notices { /* a ring */
+    struct notice *v;
+    size_t first, len, cap; /* cap is a power of two */
+    size_t unset;           /* at the end: notices of this turn */
+};
+
+#define FAILURES_SHOWN 5
+
+/* ---- The head -------------------------------------------------------------------------------- */
+
+/* WORKING -> DRAINING (nothing starts any more) -> STOPPING (what runs is ended). */
+enum stop_level { STOP_NOT, STOP_DRAIN, STOP_TERM, STOP_KILL };
+
+struct head {
+    const struct pilot_options *opt;
+    char *workdir; /* absolute */
+    char *db;      /* as given, or WORKDIR/state.db */
+
+    struct transport *mpi;    /* or NULL */
+    struct transport *local;  /* our end of the pair to our own agent */
+    struct transport *local_agent_end;
+    struct agent *agent;      /* or NULL: --head-only */
+    struct node *nodes;
+    unsigned node_count;
+    struct rank *ranks;
+    int rank_count;
+    int64_t surplus_pinged_ms;
+    unsigned cores;           /* used, over all nodes */
+    bool virtual_cores;
+    bool lost_ranks, released;
+
+    struct task_table tasks;
+    struct sched *sched;      /* from head_run on */
+    struct sched_actions actions;
+    struct store *store;      /* NULL in a dry run */
+    struct report *report;
+    struct notices notices;
+    bool changed;             /* something was given to the store in this turn */
+    uint64_t last_barrier;
+
+    int signal_fd;
+    bool ran;
+    enum stop_level stop;
+    char stop_why[160];
+    int64_t stop_deadline_ms;
+    bool failed;              /* the pilot itself: exit status 4 */
+    struct pilot_error failure;
+
+    int64_t start_ms;
+    struct pilot_summary summary;
+    struct report_failure failures[FAILURES_SHOWN];
+    task_id_t failure_tasks[FAILURES_SHOWN];
+    unsigned failure_count;
+};
+
+static inline const char *head_task_id(const struct head *h, task_id_t task)
+{
+    return h->tasks.v[task].blob;
+}
+
+/* ranks.c */
+int ranks_join(struct head *h, const struct head_config *config, struct pilot_error *err);
+int ranks_assign(struct head *h, struct pilot_error *err);
+struct buf *node_frame(struct head *h, node_id_t node);      /* to append messages to */
+void ranks_receive(struct head *h, int64_t now_ms);          /* handles all that has come */
+void ranks_keep_alive(struct head *h, int64_t now_ms);
+void ranks_send(struct head *h, int64_t now_ms);             /* the frames of this turn */
+int64_t ranks_next_ms(const struct head *h);
+unsigned ranks_largest(const struct head *h, const char **name); /* cores of the largest node */
+void ranks_release(struct head *h);                          /* BYE to all, waits (bounded) */
+void ranks_fini(struct head *h);
+
+/* tasks.c */
+int tasks_load_state(struct head *h, struct pilot_error *err);
+int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *err);
+int tasks_retry_failed(struct head *h);
+int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
+int tasks_unpack(const struct head_task *task, struct task_spec *spec);
+void tasks_fini(struct head *h);
+
+/* actions.c */
+void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
+void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
+void actions_do(struct head *h);
+void actions_stop_running(struct head *h, bool now);
+
+/* tell.c */
+void tell_later(struct head *h, const struct notice *n);
+void tell_seal(struct head *h, uint64_t barrier);
+void tell_committed(struct head *h, uint64_t committed);
+void tell_fini(struct head *h);
+
+/* plan.c */
+int plan_show(struct head *h, struct pilot_error *err);
+
+/* head.c: stops the run; only ever raises the level. */
+void head_stop(struct head *h, enum stop_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void head_fail(struct head *h, const struct pilot_error *why);
+/* Sleeps until something may have happened, at most until_ms (monotonic). */
+void head_wait(struct head *h, int64_t until_ms);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: --dry-run. Lets the scheduler core run dry: every attempt succeeds, all of a round at once,
+ * which shows the order and the nodes, not the times. */
+#include "head/impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+
+#define SHOWN 20
+
+static void show_nodes(const struct head *h)
+{
+    for (unsigned i = 0; i < h->node_count; i++)
+        if (h->nodes[i].state == NODE_UP)
+            printf("node %s: %u cores: %s\n", h->nodes[i].name, h->nodes[i].cores,
+                   h->nodes[i].map);
+}
+
+static void show_start(const struct head *h, const struct sched_action *a, uint64_t n)
+{
+    struct task_spec spec;
+
+    if (n > SHOWN || tasks_unpack(&h->tasks.v[a->task], &spec) < 0)
+        return;
+    printf("%6llu  %s (%uc) %s: %.60s%s\n", (unsigned long long)n, spec.id, spec.cores,
+           h->nodes[a->node].name, spec.command ? spec.command : spec.argv[0],
+           spec.command ? "" : " ...");
+    task_spec_fini(&spec);
+}
+
+/* Starts what can be started and ends it all. Returns the number of starts. */
+static uint64_t one_round(struct head *h, int64_t now_ms, uint64_t before)
+{
+    struct sched_actions starts;
+    uint64_t n = 0;
+
+    if (sched_place(h->sched, now_ms, &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    starts = h->actions;
+    memset(&h->actions, 0, sizeof(h->actions));
+    for (size_t i = 0; i < starts.len; i++) {
+        const struct sched_action *a = &starts.v[i];
+        struct sched_event ev = {.type = SCHED_ATTEMPT_ENDED,
+                                 .node = a->node,
+                                 .task = a->task,
+                                 .attempt = a->attempt,
+                                 .reason = REASON_EXIT};
+
+        if (a->type != SCHED_START)
+            continue;
+        show_start(h, a, before + ++n);
+        if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
+            BUG("out of memory in the scheduler");
+    }
+    h->actions.len = 0;
+    sched_actions_fini(&starts);
+    return n;
+}
+
+int plan_show(struct head *h, struct pilot_error *err)
+{
+    uint64_t n, total = 0;
+    struct sched_counts c;
+
+    (void)err;
+    show_nodes(h);
+    sched_get_counts(h->sched, &c);
+    printf("%u tasks, %u to run; the order, if all succeed and take equally long:\n", h->tasks.len,
+           c.by_status[TASK_PENDING]);
+    for (int64_t now_ms = 0; (n = one_round(h, now_ms, total)) > 0; now_ms += SCHED_PATIENCE_MS)
+        total += n;
+    if (total > SHOWN)
+        printf("        ... and %llu more\n", (unsigned long long)(total - SHOWN));
+    printf("dry run: nothing was started or changed\n");
+    return PILOT_EXIT_COMPLETED;
+}

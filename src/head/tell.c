@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: what people are told about tasks, in a ring ordered by commit. Nothing leaves it before the
+ * change it tells of is committed: a line with a check mark is a promise. */
+#include "head/impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+
+static struct notice *at(struct notices *q, size_t i)
+{
+    return &q->v[(q->first + i) & (q->cap - 1)];
+}
+
+static void grow(struct notices *q)
+{
+    size_t cap = q->cap ? q->cap * 2 : 256;
+    struct notice *v = malloc(cap * sizeof(*v));
+
+    if (v == NULL)
+        BUG("out of memory for what is to be told");
+    for (size_t i = 0; i < q->len; i++)
+        v[i] = *at(q, i);
+    free(q->v);
+    q->v = v;
+    q->cap = cap;
+    q->first = 0;
+}
+
+void tell_later(struct head *h, const struct notice *n)
+{
+    struct notices *q = &h->notices;
+
+    if (q->len == q->cap)
+        grow(q);
+    *at(q, q->len++) = *n;
+    q->unset++;
+}
+
+void tell_seal(struct head *h, uint64_t barrier)
+{
+    struct notices *q = &h->notices;
+
+    for (; q->unset > 0; q->unset--)
+        at(q, q->len - q->unset)->barrier = barrier;
+}
+
+static void remember_failure(struct head *h, const struct notice *n)
+{
+    struct report_failure *f;
+
+    if (h->failure_count >= FAILURES_SHOWN)
+        return;
+    f = &h->failures[h->failure_count];
+    f->attempt = n->attempt;
+    f->result = n->result;
+    h->failure_tasks[h->failure_count++] = n->task;
+}
+
+static void tell(struct head *h, const struct notice *n)
+{
+    const char *id = head_task_id(h, n->task);
+
+    switch (n->what) {
+    case TOLD_STARTED:
+        report_task_started(h->report, id, h->tasks.v[n->task].cores, h->nodes[n->node].name);
+        break;
+    case TOLD_ENDED: {
+        struct task_spec spec;
+        unsigned max_retries = 0;
+
+        if (n->status == TASK_PENDING && tasks_unpack(&h->tasks.v[n->task], &spec) == 0) {
+            max_retries = spec.max_retries;
+            task_spec_fini(&spec);
+        }
+        if (n->status == TASK_FAILED)
+            remember_failure(h, n);
+        report_task_ended(h->report, id, n->attempt, n->status, &n->result, n->failures,
+                          max_retries);
+        break;
+    }
+    case TOLD_SKIPPED:
+        report_task_skipped(h->report, id,
+                            n->cause != TASK_ID_NONE ? head_task_id(h, n->cause) : NULL);
+        break;
+    }
+}
+
+void tell_committed(struct head *h, uint64_t committed)
+{
+    struct notices *q = &h->notices;
+
+    while (q->len > q->unset && at(q, 0)->barrier <= committed) {
+        tell(h, at(q, 0));
+        q->first = (q->first + 1) & (q->cap - 1);
+        q->len--;
+    }
+}
+
+void tell_fini(struct head *h)
+{
+    free(h->notices.v);
+    memset(&h->notices, 0, sizeof(h->notices));
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: decoding, and with spec_json.c the use of cJSON. Values are parsed one by one, so that what
+ * the pilot only hands on (tags, unknown fields) keeps the digits it was written with. */
+#include "input/value.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pilot.h"
+
+#define NUMBER_TEXT_MAX 60 /* cJSON reads only the first 63 bytes of a number, without a word */
+
+enum value_kind value_kind(const struct scan_text *value)
+{
+    switch (value->p[0]) {
+    case '{':
+        return VALUE_OBJECT;
+    case '[':
+        return VALUE_ARRAY;
+    case '"':
+        return VALUE_STRING;
+    case 't':
+    case 'f':
+        return VALUE_BOOLEAN;
+    case 'n':
+        return VALUE_NULL;
+    default:
+        return VALUE_NUMBER;
+    }
+}
+
+const char *value_kind_words(enum value_kind kind)
+{
+    static const char *const words[] = {"null",     "true or false", "a number",
+                                        "a string", "an array",      "an object"};
+
+    return words[kind];
+}
+
+/* Does the text of a string hold the escape of a NUL? cJSON would cut the string there. */
+static bool has_nul(const char *p, size_t len)
+{
+    const char *end = p + len;
+
+    while ((p = memchr(p, '\\', (size_t)(end - p))) != NULL) {
+        if (end - p >= 6 && memcmp(p, "\\u0000", 6) == 0)
+            return true;
+        p += end - p >= 2 ? 2 : 1;
+    }
+    return false;
+}
+
+int value_string(const struct scan_text *value, char **out)
+{
+    cJSON *item;
+
+    *out = NULL;
+    if (has_nul(value->p, value->len))
+        return PILOT_EINVAL;
+    item = cJSON_ParseWithLength(value->p, value->len);
+    if (cJSON_GetStringValue(item) != NULL)
+        *out = strdup(cJSON_GetStringValue(item));
+    cJSON_Delete(item);
+    return *out != NULL ? 0 : PILOT_ENOMEM;
+}
+
+bool value_number(const struct scan_text *value, double *out)
+{
+    cJSON *item;
+
+    if (value->len > NUMBER_TEXT_MAX)
+        return false;
+    item = cJSON_ParseWithLength(value->p, value->len);
+    *out = cJSON_GetNumberValue(item); /* NaN without an item */
+    cJSON_Delete(item);
+    return isfinite(*out);
+}
+
+bool value_is_integer(const struct scan_text *value)
+{
+    if (value_kind(value) != VALUE_NUMBER)
+        return false;
+    for (size_t i = 0; i < value->len; i++)
+        if (value->p[i] == '.' || value->p[i] == 'e' || value->p[i] == 'E')
+            return false;
+    return true;
+}
+
+char *value_compact(const struct scan_text *value)
+{
+    char *text = strndup(value->p, value->len);
+
+    if (text != NULL)
+        cJSON_Minify(text);
+    return text;
+}
+
+int value_key(const struct scan_text *key, char **out)
+{
+    struct scan_text quoted = {.p = key->p - 1, .len = key->len + 2};
+
+    return value_string(&quoted, out);
+}
+
+bool value_key_is(const struct scan_text *key, const char *name)
+{
+    char *plain;
+    bool equal;
+
+    if (memchr(key->p, '\\', key->len) == NULL)
+        return strlen(name) == key->len && memcmp(key->p, name, key->len) == 0;
+    if (value_key(key, &plain) < 0)
+        return false;
+    equal = strcmp(plain, name) == 0;
+    free(plain);
+    return equal;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: one non-blocking socket and what does not fit into it. Must not know what messages mean. */
+#include "launch/conn.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/error.h"
+
+static int watch(struct conn *c, int op, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = c};
+
+    return epoll_ctl(c->epoll_fd, op, c->fd, &ev);
+}
+
+struct conn *conn_create(int fd, pid_t pid, enum conn_state state, int epoll_fd)
+{
+    struct conn *c = calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    c->state = state;
+    c->fd = fd;
+    c->pid = pid;
+    c->epoll_fd = epoll_fd;
+    wire_rx_init(&c->rx);
+    buf_init(&c->out);
+    if (watch(c, EPOLL_CTL_ADD, EPOLLIN) < 0) {
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void conn_hang_up(struct conn *c)
+{
+    if (c->fd < 0)
+        return;
+    /* Closing alone would leave it in the set while a forked process holds a copy. */
+    (void)watch(c, EPOLL_CTL_DEL, 0);
+    close(c->fd);
+    c->fd = -1;
+}
+
+void conn_destroy(struct conn *c)
+{
+    if (c == NULL)
+        return;
+    conn_hang_up(c);
+    wire_rx_fini(&c->rx);
+    buf_fini(&c->out);
+    free(c);
+}
+
+static bool has_rest(const struct conn *c)
+{
+    return c->out_sent < c->out.len;
+}
+
+int conn_send(struct conn *c, const struct buf *msg)
+{
+    bool was_waiting = has_rest(c);
+    ssize_t sent = 0;
+
+    if (!was_waiting) {
+        sent = wire_send(c->fd, msg->data, msg->len, MSG_DONTWAIT);
+        if (sent < 0)
+            return PILOT_ELOST;
+        if ((size_t)sent == msg->len)
+            return 0;
+        buf_clear(&c->out);
+        c->out_sent = 0;
+    }
+    buf_put(&c->out, msg->data + sent, msg->len - (size_t)sent);
+    if (!buf_ok(&c->out)) {
+        /* Half a message is sent, or one is missing: this connection is of no more use. */
+        (void)shutdown(c->fd, SHUT_RDWR);
+        return 0;
+    }
+    if (!was_waiting)
+        (void)watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    return 0;
+}
+
+void conn_flush(struct conn *c)
+{
+    ssize_t sent;
+
+    if (!has_rest(c))
+        return;
+    sent = wire_send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_DONTWAIT);
+    if (sent > 0)
+        c->out_sent += (size_t)sent;
+    if (sent >= 0 && has_rest(c))
+        return;
+    buf_clear(&c->out);
+    c->out_sent = 0;
+    (void)watch(c, EPOLL_CTL_MOD, EPOLLIN);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The agent's end of a socket to the guardian or to a slot: never blocks, watched by epoll. */
+#ifndef PILOT_LAUNCH_CONN_H
+#define PILOT_LAUNCH_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/buf.h"
+#include "launch/wire.h"
+
+/*   GUARDIAN         the only one of its kind
+ *   FREE <-> BUSY    a slot without and with a task
+ *   FREE -> DEAD     end of the stream: waits for GONE, the guardian's word that the slot has ended
+ *   BUSY -> LOST     the same, and that nothing of its task is left */
+enum conn_state { CONN_GUARDIAN, CONN_FREE, CONN_BUSY, CONN_DEAD, CONN_LOST };
+
+struct conn {
+    enum conn_state state;
+    int fd;
+    pid_t pid;
+    int epoll_fd;
+    struct wire_rx rx;
+    struct buf out;              /* what did not fit into the socket */
+    size_t out_sent;             /* of out */
+    struct launch_event attempt; /* BUSY, LOST: key and start */
+    char cpus[TASK_CPUS_MAX];    /* of the last task */
+};
+
+/* Takes fd over on success; watches it. NULL when memory is short or epoll refuses. */
+struct conn *conn_create(int fd, pid_t pid, enum conn_state state, int epoll_fd);
+void conn_destroy(struct conn *c);
+
+/* Closes the socket, when nothing more is to be had from it; c lives on. */
+void conn_hang_up(struct conn *c);
+
+/* Sends, or keeps for later, whole messages. PILOT_ELOST: nothing was sent, the other side has
+ * ended. */
+int conn_send(struct conn *c, const struct buf *msg);
+
+/* Goes on sending what was kept, when epoll says that there is room. A failure is not reported:
+ * the end of the stream follows. */
+void conn_flush(struct conn *c);
+
+#endif

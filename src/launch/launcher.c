@@ -1,0 +1,823 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the agent's side of the launcher: which slot runs what, what waits for a slot, and what
+ * became of each attempt. Must not block but in start, configure and stop, and in the few
+ * milliseconds of cleaning up after a guardian that was killed.
+ *
+ * Readiness: the epoll descriptor holds all sockets. launcher_next looks at one socket after the
+ * other and returns as soon as it has an event; the others stay readable, and so does the epoll
+ * descriptor. Events that come from elsewhere (a request that ended before it had a slot) are
+ * announced by an eventfd in the set.
+ *
+ * A slot whose last task had the same CPUs is preferred to the slot used last: neither has then to
+ * be moved to other CPUs, which costs more than all the rest that a slot does. */
+#include "launch/launch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "launch/conn.h"
+#include "launch/guardian.h"
+#include "launch/orphans.h"
+#include "launch/tree.h"
+#include "launch/wire.h"
+
+#define BATCH 64
+#define STOP_MS 10000
+#define SWEEP_MS 5000
+
+/* A request that waits for a slot. */
+struct queued {
+    struct queued *next;
+    struct launch_event attempt; /* key and start */
+    struct buf msg;
+    char cpus[TASK_CPUS_MAX];
+};
+
+enum launcher_state {
+    LAUNCHER_UP,
+    LAUNCHER_LOST, /* the guardian has died; nothing can be started any more */
+};
+
+struct launcher {
+    enum launcher_state state;
+    pid_t owner; /* the process that may use this */
+    int epoll_fd;
+    int event_fd;  /* readable while `announced`, and for good once LOST */
+    int passed_fd; /* came along with a message of the guardian, -1: none */
+    unsigned long long guardian_start;
+    struct conn *guardian; /* NULL once LOST */
+
+    struct conn **conns; /* all slots */
+    size_t conns_n;
+    size_t conns_cap;
+    struct conn **idle; /* those that are FREE, the one used last on top; same capacity */
+    size_t idle_n;
+
+    struct queued *first;
+    struct queued **last;
+    size_t queued_n;
+    size_t wanted; /* slots asked for and not yet come */
+
+    struct launch_event *ready; /* ring: capacity for all that run, so that adding cannot fail */
+    size_t ready_first;
+    size_t ready_n;
+    size_t ready_cap;
+    bool announced; /* some of those are not due to a socket */
+    size_t running;
+
+    struct epoll_event batch[BATCH];
+    int batch_next;
+    int batch_n;
+
+    struct buf scratch;
+    struct tree tree;
+};
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+static int reserve_ready(struct launcher *l)
+{
+    size_t cap = l->ready_cap > 0 ? 2 * l->ready_cap : BATCH;
+    struct launch_event *ready;
+
+    if (l->running < l->ready_cap)
+        return 0;
+    ready = calloc(cap, sizeof(*ready));
+    if (ready == NULL)
+        return PILOT_ENOMEM;
+    for (size_t i = 0; i < l->ready_n; i++)
+        ready[i] = l->ready[(l->ready_first + i) % l->ready_cap];
+    free(l->ready);
+    l->ready = ready;
+    l->ready_first = 0;
+    l->ready_cap = cap;
+    return 0;
+}
+
+static void push(struct launcher *l, const struct launch_event *ev)
+{
+    BUG_ON(l->ready_n >= l->ready_cap);
+    l->ready[(l->ready_first + l->ready_n++) % l->ready_cap] = *ev;
+}
+
+/* The attempt began as in `attempt` and has ended now, which no socket announces. */
+static void push_end(struct launcher *l, const struct launch_event *attempt,
+                     enum attempt_reason reason, const char *message)
+{
+    struct launch_event ev = *attempt;
+
+    ev.result.reason = reason;
+    ev.result.exit_code = -1;
+    ev.result.end_wall_ms = clock_wall_ms();
+    snprintf(ev.result.message, sizeof(ev.result.message), "%s", message);
+    push(l, &ev);
+    if (!l->announced)
+        (void)eventfd_write(l->event_fd, 1);
+    l->announced = true;
+}
+
+static struct launch_event pop(struct launcher *l)
+{
+    struct launch_event ev = l->ready[l->ready_first];
+    eventfd_t count;
+
+    l->ready_first = (l->ready_first + 1) % l->ready_cap;
+    l->ready_n--;
+    l->running--;
+    if (l->ready_n == 0 && l->announced && l->state == LAUNCHER_UP) {
+        (void)eventfd_read(l->event_fd, &count);
+        l->announced = false;
+    }
+    return ev;
+}
+
+/* ---- Slots ----------------------------------------------------------------------------------- */
+
+static int reserve_conn(struct launcher *l)
+{
+    size_t cap = l->conns_cap > 0 ? 2 * l->conns_cap : 64;
+    struct conn **p;
+
+    if (l->conns_n < l->conns_cap)
+        return 0;
+    p = realloc(l->conns, cap * sizeof(*p));
+    if (p == NULL)
+        return PILOT_ENOMEM;
+    l->conns = p;
+    p = realloc(l->idle, cap * sizeof(*p));
+    if (p == NULL)
+        return PILOT_ENOMEM;
+    l->idle = p;
+    l->conns_cap = cap;
+    return 0;
+}
+
+static void take_from_idle(struct launcher *l, size_t at)
+{
+    l->idle_n--;
+    memmove(l->idle + at, l->idle + at + 1, (l->idle_n - at) * sizeof(*l->idle));
+}
+
+static void forget_idle(struct launcher *l, const struct conn *c)
+{
+    for (size_t i = 0; i < l->idle_n; i++) {
+        if (l->idle[i] == c) {
+            take_from_idle(l, i);
+            return;
+        }
+    }
+}
+
+/* A free slot, out of the stack; NULL when all are busy. */
+static struct conn *take_slot(struct launcher *l, const char *cpus)
+{
+    struct conn *c;
+    size_t at = l->idle_n;
+
+    if (l->idle_n == 0)
+        return NULL;
+    while (at > 0 && strcmp(l->idle[at - 1]->cpus, cpus) != 0)
+        at--;
+    at = at > 0 ? at - 1 : l->idle_n - 1;
+    c = l->idle[at];
+    take_from_idle(l, at);
+    return c;
+}
+
+static void destroy_conn(struct launcher *l, struct conn *c)
+{
+    for (int i = l->batch_next; i < l->batch_n; i++)
+        if (l->batch[i].data.ptr == c)
+            l->batch[i].data.ptr = NULL;
+    for (size_t i = 0; i < l->conns_n; i++) {
+        if (l->conns[i] == c) {
+            l->conns[i] = l->conns[--l->conns_n];
+            break;
+        }
+    }
+    conn_destroy(c);
+}
+
+/* The stream of c has ended. The guardian's word follows. */
+static void end_of_slot(struct launcher *l, struct conn *c)
+{
+    if (c->state == CONN_FREE)
+        forget_idle(l, c);
+    c->state = c->state == CONN_BUSY ? CONN_LOST : CONN_DEAD;
+    conn_hang_up(c);
+}
+
+/* Gives the message to a free slot: true when one has it. */
+static bool give(struct launcher *l, const struct buf *msg, const struct launch_event *attempt,
+                 const char *cpus)
+{
+    struct conn *c;
+
+    while ((c = take_slot(l, cpus)) != NULL) {
+        if (conn_send(c, msg) == 0) {
+            c->state = CONN_BUSY;
+            c->attempt = *attempt;
+            memcpy(c->cpus, cpus, strlen(cpus) + 1);
+            return true;
+        }
+        end_of_slot(l, c); /* it died while it was free */
+    }
+    return false;
+}
+
+/* ---- Requests that wait ---------------------------------------------------------------------- */
+
+static void free_queued(struct queued *q)
+{
+    buf_fini(&q->msg);
+    free(q);
+}
+
+/* Unlinks *link and returns it. */
+static struct queued *unlink_queued(struct launcher *l, struct queued **link)
+{
+    struct queued *q = *link;
+
+    *link = q->next;
+    if (l->last == &q->next)
+        l->last = link;
+    l->queued_n--;
+    return q;
+}
+
+static int enqueue(struct launcher *l, const struct launch_event *attempt, const char *cpus)
+{
+    struct queued *q = calloc(1, sizeof(*q));
+
+    if (q == NULL)
+        return PILOT_ENOMEM;
+    buf_put(&q->msg, l->scratch.data, l->scratch.len);
+    if (!buf_ok(&q->msg)) {
+        free_queued(q);
+        return PILOT_ENOMEM;
+    }
+    q->attempt = *attempt;
+    memcpy(q->cpus, cpus, strlen(cpus) + 1);
+    *l->last = q;
+    l->last = &q->next;
+    l->queued_n++;
+    return 0;
+}
+
+static void end_queued(struct launcher *l, struct queued **link, enum attempt_reason reason,
+                       const char *message)
+{
+    struct queued *q = unlink_queued(l, link);
+
+    push_end(l, &q->attempt, reason, message);
+    free_queued(q);
+}
+
+static void ask_for_slots(struct launcher *l)
+{
+    struct buf want;
+
+    buf_init(&want);
+    wire_put_want(&want);
+    /* A guardian that is gone shows at its socket's end. */
+    while (buf_ok(&want) && l->wanted < l->queued_n && conn_send(l->guardian, &want) == 0)
+        l->wanted++;
+    buf_fini(&want);
+}
+
+static void serve_queue(struct launcher *l)
+{
+    while (l->first != NULL &&
+           give(l, &l->first->msg, &l->first->attempt, l->first->cpus))
+        free_queued(unlink_queued(l, &l->first));
+}
+
+/* A slot could not be had. While others are at work the queue waits for them. */
+static void on_no_slot(struct launcher *l, int errnum)
+{
+    char message[TASK_MESSAGE_MAX];
+
+    if (l->wanted > 0)
+        l->wanted--;
+    for (size_t i = 0; i < l->conns_n; i++)
+        if (l->conns[i]->state == CONN_BUSY)
+            return;
+    if (l->wanted > 0)
+        return;
+    snprintf(message, sizeof(message), "cannot start a launcher process: %s", strerror(errnum));
+    while (l->first != NULL)
+        end_queued(l, &l->first, REASON_SPAWN, message);
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+/* Reads once: positive when there was something, 0 when there is nothing now, negative at the end of
+ * the stream and when the other side makes no sense. */
+static int read_slot(struct launcher *l, struct conn *c)
+{
+    ssize_t n = wire_recv(&c->rx, c->fd, MSG_DONTWAIT, NULL);
+    enum wire_type type;
+    const void *payload;
+    size_t len;
+    int rc;
+
+    if (n == PILOT_EAGAIN)
+        return 0;
+    if (n <= 0)
+        return PILOT_ELOST;
+    while ((rc = wire_next(&c->rx, &type, &payload, &len)) > 0) {
+        struct launch_event ev;
+
+        if (type != WIRE_RESULT || c->state != CONN_BUSY ||
+            wire_get_result(payload, len, &ev) < 0 || ev.key != c->attempt.key)
+            return PILOT_ELOST;
+        push(l, &ev);
+        c->state = CONN_FREE;
+        l->idle[l->idle_n++] = c;
+    }
+    return rc == 0 ? 1 : rc;
+}
+
+static void on_slot(struct launcher *l, struct conn *c)
+{
+    if (read_slot(l, c) < 0)
+        end_of_slot(l, c);
+    else if (c->state == CONN_FREE)
+        serve_queue(l);
+}
+
+/* Nothing is left of a slot: a result that it still sent counts, else its attempt is lost. */
+static void bury(struct launcher *l, struct conn *c)
+{
+    while (c->state == CONN_BUSY && read_slot(l, c) > 0)
+        ;
+    if (c->state == CONN_BUSY || c->state == CONN_FREE)
+        end_of_slot(l, c);
+    if (c->state == CONN_LOST)
+        push_end(l, &c->attempt, REASON_LOST, "");
+    destroy_conn(l, c);
+}
+
+static void on_gone(struct launcher *l, pid_t pid)
+{
+    for (size_t i = 0; i < l->conns_n; i++) {
+        if (l->conns[i]->pid == pid) {
+            bury(l, l->conns[i]);
+            break;
+        }
+    }
+    ask_for_slots(l);
+}
+
+static void on_new_slot(struct launcher *l, pid_t pid)
+{
+    struct conn *c = NULL;
+    int fd = l->passed_fd;
+
+    l->passed_fd = -1;
+    if (fd >= 0 && reserve_conn(l) == 0)
+        c = conn_create(fd, pid, CONN_FREE, l->epoll_fd);
+    if (c == NULL) { /* without its socket the slot leaves by itself */
+        if (fd >= 0)
+            close(fd);
+        on_no_slot(l, fd < 0 ? EMFILE : ENOMEM);
+        return;
+    }
+    if (l->wanted > 0)
+        l->wanted--;
+    l->conns[l->conns_n++] = c;
+    l->idle[l->idle_n++] = c;
+    serve_queue(l);
+}
+
+static bool handle_guardian(struct launcher *l, enum wire_type type, const void *payload,
+                            size_t len)
+{
+    int64_t number;
+
+    if (wire_get_number(payload, len, &number) < 0)
+        return false;
+    if (type == WIRE_SLOT)
+        on_new_slot(l, (pid_t)number);
+    else if (type == WIRE_NOSLOT)
+        on_no_slot(l, (int)number);
+    else if (type == WIRE_GONE)
+        on_gone(l, (pid_t)number);
+    else
+        return false;
+    return true;
+}
+
+/* Reads once; false when the guardian has ended or makes no sense. */
+static bool read_guardian(struct launcher *l)
+{
+    int fd = -1;
+    ssize_t n = wire_recv(&l->guardian->rx, l->guardian->fd, MSG_DONTWAIT, &fd);
+    enum wire_type type;
+    const void *payload;
+    size_t len;
+    int rc;
+
+    if (n == PILOT_EAGAIN)
+        return true;
+    if (n <= 0)
+        return false;
+    if (fd >= 0)
+        l->passed_fd = fd;
+    while ((rc = wire_next(&l->guardian->rx, &type, &payload, &len)) > 0)
+        if (!handle_guardian(l, type, payload, len))
+            return false;
+    return rc == 0;
+}
+
+/* ---- After the guardian ---------------------------------------------------------------------- */
+
+static void wait_for(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void lose_guardian(struct launcher *l)
+{
+    l->state = LAUNCHER_LOST;
+    (void)kill(l->guardian->pid, SIGKILL);
+    wait_for(l->guardian->pid); /* from here on its slots are our children */
+    orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
+    while (l->conns_n > 0)
+        bury(l, l->conns[0]);
+    while (l->first != NULL)
+        end_queued(l, &l->first, REASON_LOST, "");
+    conn_destroy(l->guardian);
+    l->guardian = NULL;
+    (void)eventfd_write(l->event_fd, 1); /* never read again: the descriptor stays readable */
+}
+
+/* ---- Start and stop -------------------------------------------------------------------------- */
+
+static pid_t fork_guardian(int pair[2])
+{
+    pid_t self = getpid();
+    sigset_t all;
+    sigset_t old;
+    pid_t pid;
+
+    sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &old);
+    pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        guardian_main(pair[1], self);
+    }
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
+/* One descriptor a slot, and epoll; the guardian, its slots and the tasks keep the user's limit. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur == lim.rlim_max)
+        return;
+    lim.rlim_cur = lim.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+static int start_guardian(struct launcher *l, struct pilot_error *err)
+{
+    struct tree_proc proc;
+    int pair[2];
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_set_errno(err, PILOT_ESYS, errno, "cannot make a socket to the launcher");
+    pid = fork_guardian(pair);
+    if (pid < 0) {
+        int rc = err_set_errno(err, PILOT_ESYS, errno, "cannot start the launcher");
+
+        close(pair[0]);
+        close(pair[1]);
+        return rc;
+    }
+    close(pair[1]);
+    l->guardian = conn_create(pair[0], pid, CONN_GUARDIAN, l->epoll_fd);
+    if (l->guardian == NULL) {
+        close(pair[0]); /* the guardian sees that and leaves */
+        wait_for(pid);
+        return err_set(err, PILOT_ENOMEM, "cannot start the launcher: out of memory");
+    }
+    if (tree_look(pid, &proc))
+        l->guardian_start = proc.start;
+    return 0;
+}
+
+static void free_launcher(struct launcher *l)
+{
+    while (l->conns_n > 0)
+        destroy_conn(l, l->conns[0]);
+    while (l->first != NULL)
+        free_queued(unlink_queued(l, &l->first));
+    conn_destroy(l->guardian);
+    if (l->passed_fd >= 0)
+        close(l->passed_fd);
+    if (l->event_fd >= 0)
+        close(l->event_fd);
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    free(l->conns);
+    free(l->idle);
+    free(l->ready);
+    buf_fini(&l->scratch);
+    tree_fini(&l->tree);
+    free(l);
+}
+
+int launcher_start(struct launcher **out, struct pilot_error *err)
+{
+    struct launcher *l = calloc(1, sizeof(*l));
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    int rc;
+
+    if (l == NULL)
+        return err_set(err, PILOT_ENOMEM, "cannot start the launcher: out of memory");
+    l->owner = getpid();
+    l->last = &l->first;
+    l->passed_fd = -1;
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->epoll_fd < 0 || l->event_fd < 0 ||
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->event_fd, &ev) < 0)
+        rc = err_set_errno(err, PILOT_ESYS, errno, "cannot make the launcher's descriptors");
+    else
+        rc = start_guardian(l, err);
+    if (rc < 0) {
+        free_launcher(l);
+        return rc;
+    }
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* for the day the guardian is killed */
+    raise_descriptor_limit();
+    *out = l;
+    return 0;
+}
+
+static bool is_dir(const char *path)
+{
+    int errnum = errno;
+    struct stat st;
+    bool yes = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+
+    errno = errnum;
+    return yes;
+}
+
+/* mkdir -p; whatever mkdir says of a directory that is there (EEXIST, EROFS, EACCES), it is there. */
+static int make_dirs(const char *path, struct pilot_error *err)
+{
+    char *copy = strdup(path);
+    int rc = 0;
+
+    if (copy == NULL)
+        return err_set(err, PILOT_ENOMEM, "work directory: out of memory");
+    for (char *p = copy + 1; rc == 0; p++) {
+        char c = *p;
+
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0777) < 0 && !is_dir(copy))
+            rc = err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", copy);
+        *p = c;
+        if (c == '\0')
+            break;
+    }
+    free(copy);
+    return rc;
+}
+
+int launcher_configure(struct launcher *l, const char *workdir, char *const *env, int64_t grace_ms,
+                       struct pilot_error *err)
+{
+    extern char **environ;
+    struct wire_config config = {.grace_ms = grace_ms, .workdir = workdir};
+    int rc;
+
+    if (l->state == LAUNCHER_LOST)
+        return err_set(err, PILOT_ELOST, "the launcher has died");
+    if (workdir[0] != '/')
+        return err_set(err, PILOT_EINVAL, "work directory '%s': must be an absolute path", workdir);
+    rc = make_dirs(workdir, err);
+    if (rc < 0)
+        return rc;
+    config.env = (char **)(env != NULL ? env : environ);
+    buf_clear(&l->scratch);
+    wire_put_config(&l->scratch, &config);
+    if (!buf_ok(&l->scratch))
+        return err_set(err, PILOT_EINVAL, "the environment of the tasks is too large");
+    if (conn_send(l->guardian, &l->scratch) < 0)
+        return err_set(err, PILOT_ELOST, "the launcher has died");
+    return 0;
+}
+
+/* Waits until the other side of fd has closed it. */
+static bool wait_for_end(int fd, int64_t deadline_ms)
+{
+    char drop[4096];
+
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int64_t wait_ms = deadline_ms - clock_mono_ms();
+        ssize_t n;
+
+        if (wait_ms <= 0)
+            return false;
+        if (poll(&p, 1, (int)wait_ms) <= 0)
+            continue;
+        n = recv(fd, drop, sizeof(drop), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+            return true;
+    }
+}
+
+void launcher_stop(struct launcher *l)
+{
+    if (l == NULL)
+        return;
+    if (l->guardian != NULL && l->owner == getpid()) {
+        pid_t pid = l->guardian->pid;
+        bool ended;
+
+        for (size_t i = 0; i < l->conns_n; i++)
+            conn_hang_up(l->conns[i]);
+        (void)shutdown(l->guardian->fd, SHUT_WR);
+        ended = wait_for_end(l->guardian->fd, clock_mono_ms() + STOP_MS);
+        if (!ended)
+            (void)kill(pid, SIGKILL);
+        wait_for(pid);
+        orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
+    }
+    free_launcher(l);
+}
+
+/* ---- Attempts -------------------------------------------------------------------------------- */
+
+static size_t text_bytes(const char *s)
+{
+    return s != NULL ? strlen(s) + 5 : 4;
+}
+
+/* More than a message may have, and more than the kernel would execute. */
+static bool is_too_large(const struct launch_request *req)
+{
+    size_t bytes = text_bytes(req->id) + text_bytes(req->command) + text_bytes(req->cwd) +
+                   text_bytes(req->stdin_path) + text_bytes(req->cpus);
+
+    for (char *const *v = req->argv; v != NULL && *v != NULL; v++)
+        bytes += text_bytes(*v);
+    for (char *const *v = req->env; v != NULL && *v != NULL; v++)
+        bytes += text_bytes(*v);
+    return bytes + 64 > WIRE_MAX;
+}
+
+static int check_request(const struct launch_request *req, struct pilot_error *err)
+{
+    if (req->id == NULL || req->id[0] == '\0')
+        return err_set(err, PILOT_EINVAL, "a task without an id cannot be started");
+    if (req->argv != NULL ? req->argv[0] == NULL : req->command == NULL)
+        return err_set(err, PILOT_EINVAL, "task '%s': no command", req->id);
+    if (req->cpus != NULL && strlen(req->cpus) >= TASK_CPUS_MAX)
+        return err_set(err, PILOT_EINVAL, "task '%s': list of CPUs longer than %d bytes", req->id,
+                       TASK_CPUS_MAX - 1);
+    return 0;
+}
+
+int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err)
+{
+    struct launch_event attempt = {.key = req->key};
+    const char *cpus = req->cpus != NULL ? req->cpus : "";
+    int rc = check_request(req, err);
+
+    if (rc < 0)
+        return rc;
+    if (l->state == LAUNCHER_LOST)
+        return err_set(err, PILOT_ELOST, "the launcher has died; --resume goes on");
+    if (reserve_ready(l) < 0)
+        return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
+    attempt.result.start_wall_ms = clock_wall_ms();
+    buf_clear(&l->scratch);
+    wire_put_run(&l->scratch, req);
+    if (!buf_ok(&l->scratch)) {
+        if (!is_too_large(req))
+            return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
+        l->running++;
+        push_end(l, &attempt, REASON_SPAWN,
+                 "cannot execute: Argument list too long; put the command into a script");
+        return 0;
+    }
+    if (l->first != NULL || !give(l, &l->scratch, &attempt, cpus)) {
+        if (enqueue(l, &attempt, cpus) < 0)
+            return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
+        ask_for_slots(l);
+    }
+    l->running++;
+    return 0;
+}
+
+static bool kill_queued(struct launcher *l, uint64_t key, enum attempt_reason reason)
+{
+    for (struct queued **link = &l->first; *link != NULL; link = &(*link)->next) {
+        if ((*link)->attempt.key == key) {
+            end_queued(l, link, reason, "");
+            return true;
+        }
+    }
+    return false;
+}
+
+void launcher_kill(struct launcher *l, uint64_t key, enum attempt_reason reason, bool now)
+{
+    const struct wire_kill k = {.key = key, .reason = reason, .now = now};
+
+    if (kill_queued(l, key, reason))
+        return;
+    for (size_t i = 0; i < l->conns_n; i++) {
+        struct conn *c = l->conns[i];
+
+        if (c->state != CONN_BUSY || c->attempt.key != key)
+            continue;
+        buf_clear(&l->scratch);
+        wire_put_kill(&l->scratch, &k);
+        if (buf_ok(&l->scratch))
+            (void)conn_send(c, &l->scratch); /* a dead slot shows at its socket's end */
+        return;
+    }
+}
+
+int launcher_fd(const struct launcher *l)
+{
+    return l->epoll_fd;
+}
+
+static void handle_event(struct launcher *l, const struct epoll_event *ev)
+{
+    struct conn *c = ev->data.ptr;
+
+    if (c == NULL || c->fd < 0)
+        return; /* the eventfd, or a slot that has ended meanwhile */
+    if (ev->events & EPOLLOUT)
+        conn_flush(c);
+    if ((ev->events & ~(uint32_t)EPOLLOUT) == 0)
+        return;
+    if (c->state != CONN_GUARDIAN)
+        on_slot(l, c);
+    else if (!read_guardian(l))
+        lose_guardian(l);
+}
+
+int launcher_next(struct launcher *l, struct launch_event *ev)
+{
+    for (;;) {
+        if (l->ready_n > 0) {
+            *ev = pop(l);
+            return 1;
+        }
+        if (l->state == LAUNCHER_LOST)
+            return PILOT_ELOST;
+        if (l->batch_next < l->batch_n) {
+            l->batch_next++;
+            handle_event(l, &l->batch[l->batch_next - 1]);
+            continue;
+        }
+        /* A batch that was not full held everything: no need to ask again. */
+        if (l->batch_n > 0 && l->batch_n < BATCH) {
+            l->batch_n = l->batch_next = 0;
+            return 0;
+        }
+        l->batch_next = 0;
+        l->batch_n = epoll_wait(l->epoll_fd, l->batch, BATCH, 0);
+        if (l->batch_n <= 0) {
+            l->batch_n = 0;
+            return 0;
+        }
+    }
+}
+
+unsigned launcher_running(const struct launcher *l)
+{
+    return (unsigned)l->running;
+}

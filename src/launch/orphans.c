@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: telling the orphans of tasks from the other children of the agent. Its rule makes one demand on
+ * the rest of the program: a process that the agent starts by itself (a hook) stays in the agent's
+ * session. */
+#include "launch/orphans.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+
+/* Finds what came to us from a dead guardian, into t: every child in another session than
+ * ours and younger than the guardian, and all that descends from those. No process of a task can be
+ * in our session: each task began with setsid, and nobody joins a session later. */
+static int find_orphans(struct tree *t, unsigned long long started)
+{
+    pid_t self = getpid();
+    pid_t session = getsid(0);
+    pid_t *others;
+    size_t n = 0;
+    int rc = tree_find(t, self, NULL, 0);
+
+    if (rc <= 0)
+        return rc;
+    others = calloc((size_t)rc, sizeof(*others));
+    if (others == NULL)
+        return PILOT_ENOMEM;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct tree_proc *p = &t->procs[i];
+
+        if (p->ppid == self && (p->sid == session || p->start < started))
+            others[n++] = p->pid;
+    }
+    rc = tree_find(t, self, others, n);
+    free(others);
+    return rc;
+}
+
+void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms)
+{
+    int64_t deadline_ms = clock_mono_ms() + bound_ms;
+
+    while (find_orphans(t, started) > 0 && clock_mono_ms() < deadline_ms) {
+        tree_signal(t, SIGKILL);
+        (void)poll(NULL, 0, 1);
+        for (size_t i = 0; i < t->n; i++)
+            (void)waitpid(t->procs[i].pid, NULL, WNOHANG); /* fails for those not ours */
+    }
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the life of one attempt, from the request to the moment when no process of it is left.
+ *
+ *              RUN                main exited, others left      nobody holds the output,
+ *     IDLE ----------> RUNNING ------------------------> LINGER  or grace over
+ *       ^                 | timeout, KILL message          |
+ *       |                 v                                |
+ *       |               TERM <-----------------------------+
+ *       |                 | grace over, or KILL message with "now" (from any state)
+ *       |                 v
+ *       |               KILL   repeats SIGKILL
+ *       |                 |
+ *       +--- waitpid: ECHILD (from every state) ---------------------------------------------
+ *
+ *     state    main process    deadline_ms             sent to the tree
+ *     IDLE     none            never                   nothing: there is none
+ *     RUNNING  runs            the task's timeout      nothing
+ *     LINGER   has exited      grace, then TERM        nothing: they may finish their output
+ *     TERM     may run         grace, then KILL        TERM and CONT, once
+ *     KILL     may run         never                   KILL, at every look
+ *
+ * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and ECHILD
+ * means that nothing is left. While the task runs, the slot sleeps in poll on two descriptors: its
+ * socket, and a signalfd for SIGCHLD. Idle, it sleeps in recv. It holds no timer unless it needs one.
+ *
+ * max_rss_kib: the kernel hands the peak of the slot itself (1 to 2 MB) on through vfork and execve,
+ * so a smaller task is reported with that. */
+#include "launch/slot.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "launch/cpubind.h"
+#include "launch/plan.h"
+#include "launch/spawn.h"
+#include "launch/taskdir.h"
+#include "launch/tree.h"
+
+#define NEVER INT64_MAX
+#define LOOK_FIRST_MS 2   /* pause between two looks at what is left; doubled each time ... */
+#define LOOK_LAST_MS 100 /* ... up to this */
+
+enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
+
+struct slot {
+    enum slot_state state;
+    int sock;
+    int sigfd;
+    pid_t self;
+    const struct wire_config *config;
+    int64_t now_ms; /* of this turn, monotonic */
+
+    /* The attempt. */
+    pid_t main_pid;      /* 0: reaped, or never started */
+    pid_t group;         /* session and process group of the main process */
+    int main_status;     /* of waitpid */
+    int64_t timeout_ms;  /* as asked */
+    int64_t deadline_ms; /* end of this state */
+    int64_t look_ms;     /* next look at the tree: LINGER, KILL */
+    int64_t pause_ms;    /* until the one after that */
+    struct launch_event ev;
+
+    /* Memory kept from attempt to attempt. */
+    struct wire_rx rx;
+    struct wire_run run;
+    struct buf out;
+    struct plan plan;
+    struct cpubind cpus;
+    struct taskdir dir;
+    struct spawn_report *report;
+    struct tree tree;
+};
+
+/* ---- The end of an attempt ------------------------------------------------------------------- */
+
+static void add_usage(struct attempt_result *res, const struct rusage *ru)
+{
+    res->user_us += (int64_t)ru->ru_utime.tv_sec * 1000000 + ru->ru_utime.tv_usec;
+    res->sys_us += (int64_t)ru->ru_stime.tv_sec * 1000000 + ru->ru_stime.tv_usec;
+    if (ru->ru_maxrss > res->max_rss_kib)
+        res->max_rss_kib = ru->ru_maxrss;
+}
+
+static void send_result(struct slot *s)
+{
+    s->ev.result.end_wall_ms = clock_wall_ms();
+    buf_clear(&s->out);
+    wire_put_result(&s->out, &s->ev);
+    if (!buf_ok(&s->out) || wire_send(s->sock, s->out.data, s->out.len, 0) < 0)
+        _exit(EXIT_FAILURE); /* the agent is gone, and nothing of ours is left to kill */
+}
+
+static void fail_spawn(struct slot *s)
+{
+    s->ev.result.reason = REASON_SPAWN;
+    taskdir_note(&s->dir, s->ev.result.message);
+}
+
+/* No process is left. */
+static void finish(struct slot *s)
+{
+    struct attempt_result *res = &s->ev.result;
+
+    if (s->report->stage != SPAWN_OK) {
+        spawn_describe(s->report, res->message, sizeof(res->message));
+        fail_spawn(s);
+    } else {
+        if (WIFSIGNALED(s->main_status))
+            res->signal = WTERMSIG(s->main_status);
+        if (res->reason == REASON_EXIT && res->signal != 0)
+            res->reason = REASON_SIGNAL;
+        if (res->reason == REASON_EXIT)
+            res->exit_code = WEXITSTATUS(s->main_status);
+    }
+    taskdir_close(&s->dir);
+    s->state = SLOT_IDLE;
+    s->deadline_ms = s->look_ms = NEVER;
+    send_result(s);
+}
+
+/* ---- Ending a tree --------------------------------------------------------------------------- */
+
+/* Signals every descendant; when they cannot be listed, at least the task's own process group.
+ * SIGCONT behind it: a stopped process gets SIGTERM only when it goes on. */
+static void signal_tree(struct slot *s, int sig)
+{
+    if (tree_find(&s->tree, s->self, NULL, 0) >= 0) {
+        tree_signal(&s->tree, sig);
+        tree_signal(&s->tree, SIGCONT);
+    } else if (s->group > 0) {
+        (void)kill(-s->group, sig);
+        (void)kill(-s->group, SIGCONT);
+    }
+}
+
+static void plan_look(struct slot *s)
+{
+    s->look_ms = s->now_ms + s->pause_ms;
+    s->pause_ms = s->pause_ms * 2 < LOOK_LAST_MS ? s->pause_ms * 2 : LOOK_LAST_MS;
+}
+
+static void kill_tree(struct slot *s)
+{
+    signal_tree(s, SIGKILL);
+    plan_look(s);
+}
+
+static void enter_kill(struct slot *s)
+{
+    s->state = SLOT_KILL;
+    s->deadline_ms = NEVER;
+    s->pause_ms = LOOK_FIRST_MS;
+    kill_tree(s);
+}
+
+static void enter_term(struct slot *s)
+{
+    if (s->config->grace_ms <= 0) {
+        enter_kill(s);
+        return;
+    }
+    s->state = SLOT_TERM;
+    s->deadline_ms = s->now_ms + s->config->grace_ms;
+    s->look_ms = NEVER;
+    signal_tree(s, SIGTERM);
+}
+
+/* Whoever has an output file open may finish it; the others wait with it, for they may be what it
+ * reads from. When nobody has, all are ended. */
+static void look_for_writers(struct slot *s)
+{
+    int n = tree_find(&s->tree, s->self, NULL, 0);
+
+    for (int i = 0; i < n; i++) {
+        if (!s->tree.procs[i].zombie && taskdir_is_held_by(&s->dir, s->tree.procs[i].pid)) {
+            plan_look(s);
+            return;
+        }
+    }
+    enter_term(s);
+}
+
+static void enter_linger(struct slot *s)
+{
+    s->state = SLOT_LINGER;
+    s->deadline_ms = s->now_ms + s->config->grace_ms;
+    s->pause_ms = LOOK_FIRST_MS;
+    look_for_writers(s);
+}
+
+static void reap(struct slot *s)
+{
+    struct rusage ru;
+    int status;
+    pid_t pid;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
+        add_usage(&s->ev.result, &ru);
+        if (pid == s->main_pid) {
+            s->main_pid = 0;
+            s->main_status = status;
+        }
+    }
+    if (pid < 0 && errno == ECHILD)
+        finish(s);
+    else if (s->state == SLOT_RUNNING && s->main_pid == 0)
+        enter_linger(s);
+    else if (s->state == SLOT_LINGER)
+        look_for_writers(s); /* perhaps that was the last one */
+    else if (s->state == SLOT_KILL)
+        kill_tree(s); /* orphans of that one may have come to us */
+}
+
+static void on_timeout(struct slot *s)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "timed out after %g s", (double)s->timeout_ms / 1000);
+    taskdir_note(&s->dir, text);
+    s->ev.result.reason = REASON_TIMEOUT;
+    enter_term(s);
+}
+
+static void on_deadline(struct slot *s)
+{
+    switch (s->state) {
+    case SLOT_RUNNING:
+        on_timeout(s);
+        break;
+    case SLOT_LINGER:
+        enter_term(s);
+        break;
+    case SLOT_TERM:
+        enter_kill(s);
+        break;
+    case SLOT_IDLE:
+    case SLOT_KILL:
+        BUG("deadline in state %d", (int)s->state);
+    }
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+/* Up to the point where there is a process. False when there is none: message says why. */
+static bool start(struct slot *s, const struct launch_request *req)
+{
+    struct attempt_result *res = &s->ev.result;
+    struct spawn_spec spec = {0};
+    int errnum;
+
+    if (taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
+                     sizeof(res->message)) != 0)
+        return false;
+    errnum = cpubind_apply(&s->cpus, req->cpus);
+    if (errnum != 0) {
+        snprintf(res->message, sizeof(res->message), "cannot bind to the CPUs '%.80s': %s",
+                 req->cpus, strerror(errnum));
+        return false;
+    }
+    if (plan_make(&s->plan, req, s->config->env, taskdir_path(&s->dir), &spec) < 0) {
+        snprintf(res->message, sizeof(res->message), "cannot start: out of memory");
+        return false;
+    }
+    spec.out_fd = s->dir.out_fd;
+    spec.err_fd = s->dir.err_fd;
+    s->main_pid = s->group = spawn_task(&spec, s->report);
+    if (s->main_pid == 0)
+        spawn_describe(s->report, res->message, sizeof(res->message));
+    return s->main_pid != 0;
+}
+
+static void handle_run(struct slot *s, const struct launch_request *req)
+{
+    struct attempt_result *res = &s->ev.result;
+
+    memset(&s->ev, 0, sizeof(s->ev));
+    s->ev.key = req->key;
+    res->exit_code = -1;
+    res->start_wall_ms = clock_wall_ms();
+    s->main_status = 0;
+    s->group = 0;
+    s->timeout_ms = req->timeout_ms;
+    if (!start(s, req)) {
+        fail_spawn(s);
+        taskdir_close(&s->dir);
+        send_result(s);
+        return;
+    }
+    s->state = SLOT_RUNNING;
+    if (req->timeout_ms > 0)
+        s->deadline_ms = clock_mono_ms() + req->timeout_ms;
+}
+
+static void handle_kill(struct slot *s, const struct wire_kill *k)
+{
+    if (s->state == SLOT_IDLE || k->key != s->ev.key)
+        return; /* it has ended meanwhile */
+    if (s->ev.result.reason == REASON_EXIT)
+        s->ev.result.reason = k->reason;
+    s->now_ms = clock_mono_ms();
+    if (k->now && s->state != SLOT_KILL)
+        enter_kill(s);
+    else if (s->state == SLOT_RUNNING || s->state == SLOT_LINGER)
+        enter_term(s);
+}
+
+/* Ends everything at once and leaves: the agent has died, or wants that. */
+_Noreturn static void leave(struct slot *s)
+{
+    struct pollfd child = {.fd = s->sigfd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    int64_t pause_ms = LOOK_FIRST_MS;
+
+    for (;;) {
+        pid_t pid;
+
+        signal_tree(s, SIGKILL);
+        do {
+            pid = waitpid(-1, NULL, WNOHANG);
+        } while (pid > 0);
+        if (pid < 0)
+            _exit(EXIT_SUCCESS);
+        if (poll(&child, 1, (int)pause_ms) > 0)
+            (void)!read(s->sigfd, &info, sizeof(info));
+        if (pause_ms < LOOK_LAST_MS)
+            pause_ms *= 2;
+    }
+}
+
+static void handle(struct slot *s, enum wire_type type, const void *payload, size_t len)
+{
+    struct wire_kill k;
+
+    if (type == WIRE_RUN && s->state == SLOT_IDLE && wire_get_run(payload, len, &s->run) == 0)
+        handle_run(s, &s->run.req);
+    else if (type == WIRE_KILL && wire_get_kill(payload, len, &k) == 0)
+        handle_kill(s, &k);
+    else
+        leave(s); /* the agent does not keep to the protocol: it sees that this slot is lost */
+}
+
+static void handle_messages(struct slot *s)
+{
+    enum wire_type type;
+    const void *payload;
+    size_t len;
+    int rc;
+
+    while ((rc = wire_next(&s->rx, &type, &payload, &len)) > 0)
+        handle(s, type, payload, len);
+    if (rc < 0)
+        leave(s);
+}
+
+/* ---- The loop -------------------------------------------------------------------------------- */
+
+static int poll_timeout(const struct slot *s)
+{
+    int64_t until = s->deadline_ms < s->look_ms ? s->deadline_ms : s->look_ms;
+    int64_t wait;
+
+    if (until == NEVER)
+        return -1;
+    wait = until - clock_mono_ms();
+    if (wait < 0)
+        return 0;
+    return wait < INT32_MAX ? (int)wait : INT32_MAX;
+}
+
+static void receive(struct slot *s, int flags)
+{
+    ssize_t n = wire_recv(&s->rx, s->sock, flags, NULL);
+
+    if (n == 0 || (n < 0 && n != PILOT_EAGAIN))
+        leave(s);
+    handle_messages(s);
+}
+
+static void on_time(struct slot *s)
+{
+    if (s->deadline_ms == NEVER && s->look_ms == NEVER)
+        return;
+    s->now_ms = clock_mono_ms();
+    if (s->now_ms >= s->deadline_ms)
+        on_deadline(s);
+    else if (s->now_ms >= s->look_ms && s->state == SLOT_LINGER)
+        look_for_writers(s);
+    else if (s->now_ms >= s->look_ms && s->state == SLOT_KILL)
+        kill_tree(s);
+}
+
+/* One turn while a task runs: children first, so that an exit comes before a deadline that has
+ * passed meanwhile; then messages; then deadlines. */
+static void turn(struct slot *s)
+{
+    struct pollfd fds[2] = {{.fd = s->sigfd, .events = POLLIN}, {.fd = s->sock, .events = POLLIN}};
+    struct signalfd_siginfo info;
+
+    if (poll(fds, 2, poll_timeout(s)) < 0)
+        return;
+    if (fds[0].revents != 0) {
+        (void)!read(s->sigfd, &info, sizeof(info)); /* SIGCHLD: only that, at most one pending */
+        s->now_ms = clock_mono_ms();
+        reap(s);
+    }
+    if (fds[1].revents != 0)
+        receive(s, MSG_DONTWAIT);
+    on_time(s);
+}
+
+static void init(struct slot *s, int sock, const struct wire_config *config)
+{
+    sigset_t chld;
+
+    memset(s, 0, sizeof(*s));
+    s->sock = sock;
+    s->config = config;
+    s->self = getpid();
+    s->deadline_ms = s->look_ms = NEVER;
+    taskdir_init(&s->dir);
+    sigemptyset(&chld);
+    sigaddset(&chld, SIGCHLD);
+    s->sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->report = spawn_report_create();
+    if (s->sigfd < 0 || s->report == NULL || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        _exit(EXIT_FAILURE); /* the agent sees that the slot is lost */
+    (void)setsid();
+    (void)prctl(PR_SET_NAME, "pilot-slot");
+}
+
+_Noreturn void slot_main(int sock, const struct wire_config *config)
+{
+    static struct slot s; /* large buffers, one slot a process */
+
+    init(&s, sock, config);
+    for (;;) {
+        if (s.state == SLOT_IDLE)
+            receive(&s, 0);
+        else
+            turn(&s);
+    }
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: vfork, everything between it and execve, and the wording of what failed there.
+ *
+ * vfork, not fork: its cost does not grow with the parent. Not posix_spawn: that cannot set a death
+ * signal, nor try a second program. The child runs on the parent's memory while the parent stands
+ * still, so it may call nothing but system calls and must not return. The slot blocks every signal
+ * and handles none, so no handler can run there, and the child only has to lift the mask. */
+#include "launch/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "launch/taskdir.h"
+
+#define FORK_TRIES 6
+#define FORK_PAUSE_MS 10 /* doubled after each try: 0.3 s in all */
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+struct spawn_report *spawn_report_create(void)
+{
+    void *p = mmap(NULL, sizeof(struct spawn_report), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return p != MAP_FAILED ? p : NULL;
+}
+
+_Noreturn static void child_fail(struct spawn_report *report, enum spawn_stage stage, int errnum,
+                                 const char *subject)
+{
+    size_t len = strlen(subject);
+    size_t cut = len < sizeof(report->subject) ? 0 : len - sizeof(report->subject) + 1;
+
+    memcpy(report->subject, subject + cut, len - cut + 1);
+    if (cut > 0)
+        memcpy(report->subject, "...", 3);
+    report->errnum = errnum;
+    report->stage = stage;
+    _exit(127);
+}
+
+/* Tries name in each directory of path, as execvp does. Returns an errno value. */
+static int exec_by_path(const struct spawn_spec *spec)
+{
+    const char *name = spec->argv[0];
+    size_t name_len = strlen(name);
+    const char *dir = spec->path;
+    char file[PATH_MAX];
+    int errnum = ENOENT;
+
+    if (strchr(name, '/') != NULL) {
+        execve(name, spec->argv, spec->env);
+        return errno;
+    }
+    while (name_len > 0) {
+        const char *end = strchrnul(dir, ':');
+        size_t len = (size_t)(end - dir);
+
+        if (len + 1 + name_len < sizeof(file)) {
+            memcpy(file, dir, len);
+            if (len > 0)
+                file[len++] = '/'; /* an empty directory is the current one */
+            memcpy(file + len, name, name_len + 1);
+            execve(file, spec->argv, spec->env);
+            if (errno == EACCES)
+                errnum = EACCES;
+            else if (errno != ENOENT && errno != ENOTDIR)
+                return errno;
+        }
+        if (*end == '\0')
+            break;
+        dir = end + 1;
+    }
+    return errnum;
+}
+
+/* O_NONBLOCK: opening a FIFO must not hold up the slot, which waits for us in vfork. */
+static void child_stdin(const struct spawn_spec *spec, struct spawn_report *report)
+{
+    int fd;
+
+    if (spec->stdin_path == NULL)
+        return; /* that of the slot, which is /dev/null */
+    fd = open(spec->stdin_path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || dup2(fd, STDIN_FILENO) < 0 || fcntl(STDIN_FILENO, F_SETFL, 0) < 0)
+        child_fail(report, SPAWN_STDIN, errno, spec->stdin_path);
+}
+
+/* The slot's descriptors are all close-on-exec; this is for one that a library may have opened. */
+static void child_close_rest(void)
+{
+#ifdef SYS_close_range
+    (void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+#endif
+}
+
+_Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_report *report,
+                                 pid_t slot)
+{
+    sigset_t none;
+    int errnum;
+
+    (void)setsid(); /* cannot fail: a new process leads no group */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != slot)
+        _exit(127); /* the slot died before the death signal was set */
+    if (dup2(spec->out_fd, STDOUT_FILENO) < 0 || dup2(spec->err_fd, STDERR_FILENO) < 0)
+        child_fail(report, SPAWN_OUTPUT, errno, "output files");
+    if (chdir(spec->cwd) < 0)
+        child_fail(report, SPAWN_CWD, errno, spec->cwd);
+    child_stdin(spec, report);
+    child_close_rest();
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (spec->argv != NULL) {
+        errnum = exec_by_path(spec);
+        if (spec->shell == NULL)
+            child_fail(report, SPAWN_EXEC, errnum, spec->argv[0]);
+    }
+    execve("/bin/sh", spec->shell, spec->env);
+    child_fail(report, SPAWN_EXEC, errno, "/bin/sh");
+}
+
+pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
+{
+    struct timespec pause = {.tv_nsec = FORK_PAUSE_MS * 1000000L};
+    pid_t slot = getpid();
+
+    report->stage = SPAWN_OK;
+    for (int i = 0; i < FORK_TRIES; i++) {
+        pid_t pid = vfork();
+
+        if (pid == 0)
+            child_main(spec, report, slot);
+        if (pid > 0)
+            return pid;
+        report->errnum = errno;
+        if (errno != EAGAIN && errno != ENOMEM)
+            break;
+        (void)nanosleep(&pause, NULL);
+        pause.tv_nsec *= 2;
+    }
+    report->stage = SPAWN_FORK;
+    return 0;
+}
+
+void spawn_describe(const struct spawn_report *report, char *dst, size_t size)
+{
+    const char *why = strerror(report->errnum);
+
+    switch (report->stage) {
+    case SPAWN_OK:
+        dst[0] = '\0';
+        break;
+    case SPAWN_FORK:
+        snprintf(dst, size, "cannot start a process: %s", why);
+        break;
+    case SPAWN_CWD:
+        snprintf(dst, size, "cannot enter the directory '%s': %s", report->subject, why);
+        break;
+    case SPAWN_STDIN:
+        snprintf(dst, size, "cannot read stdin from '%s': %s", report->subject, why);
+        break;
+    case SPAWN_OUTPUT:
+        snprintf(dst, size, "cannot connect the %s: %s", report->subject, why);
+        break;
+    case SPAWN_EXEC:
+        snprintf(dst, size, "cannot execute '%s': %s%s", report->subject, why,
+                 report->errnum == ENOEXEC ? "; give it a #! line"
+                 : report->errnum == E2BIG ? "; put the command into a script"
+                                           : "");
+        break;
+    }
+}

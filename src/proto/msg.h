@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The messages between head and agents: one list, their structs, and encode/decode as neighbours.
+ *
+ * A *frame* is what the transport carries: a 4-byte magic with the protocol version, then one or
+ * more messages, each a type (1 byte), the length of its body (4 bytes) and the body. Encoding
+ * appends to a frame under construction, so that a turn's messages to one node travel together.
+ *
+ * To add a message: add a line to MSG_LIST, a struct, its encode and decode in msg.c, a row in
+ * tests/unit/test_proto.c, and its handler in head/ or agent/. Change MSG_VERSION when an existing
+ * body changes. */
+#ifndef PILOT_PROTO_MSG_H
+#define PILOT_PROTO_MSG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/task.h"
+#include "pilot.h"
+
+#define MSG_VERSION 1
+#define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
+#define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
+#define MSG_NAME_MAX 256
+#define MSG_CPUS_MAX 4096
+#define MSG_TEXT_MAX 1024
+
+/*       name      number  direction */
+#define MSG_LIST(X)                                                                                \
+    X(HELLO, 1)   /* rank -> head: who I am, what I may use */                                     \
+    X(WELCOME, 2) /* head -> rank: your role, your node's CPUs, where things are */                \
+    X(READY, 3)   /* agent -> head: so many cores, or why not */                                   \
+    X(ASSIGN, 4)  /* head -> agent: use so many of them */                                         \
+    X(RUN, 5)     /* head -> agent: start this attempt */                                          \
+    X(KILL, 6)    /* head -> agent: end this attempt */                                            \
+    X(ENDED, 7)   /* agent -> head: this attempt has ended */                                      \
+    X(PING, 8)    /* both: I am alive */                                                           \
+    X(BYE, 9)     /* head -> rank: leave */                                                        \
+    X(GONE, 10)   /* agent -> head: nothing of mine is left, I am leaving */
+
+enum msg_type {
+#define X(name, number) MSG_##name = (number),
+    MSG_LIST(X)
+#undef X
+};
+const char *msg_type_name(unsigned type); /* "?" for an unknown one */
+
+struct msg_hello {
+    char host[MSG_NAME_MAX];
+    char version[32];          /* of the program: all ranks must be the same */
+    char cpus[MSG_CPUS_MAX];   /* list of CPUs that this rank may use */
+    uint32_t slurm_cpus;       /* SLURM_CPUS_ON_NODE; 0: not under Slurm */
+    int64_t pid;
+};
+
+enum msg_role { ROLE_AGENT = 1, ROLE_SURPLUS = 2 };
+
+struct msg_welcome {
+    enum msg_role role;
+    char node[MSG_NAME_MAX];
+    char cpus[MSG_CPUS_MAX];   /* union of what the node's ranks may use */
+    char workdir[4096];        /* absolute; "": nothing will be run (a dry run) */
+    int64_t grace_ms;
+    int64_t silence_ms;        /* the other side is lost after so long without a message */
+    bool use_hyperthreads;
+    bool no_pin;
+    bool keep_env;
+};
+
+struct msg_ready {
+    uint32_t cores;            /* 0: cannot run tasks; text says why */
+    char map[MSG_TEXT_MAX];    /* for people */
+    char text[MSG_TEXT_MAX];   /* a warning or the error; "" */
+};
+
+struct msg_assign {
+    uint32_t cores;
+    bool is_virtual;           /* they stand for no hardware: no pinning */
+};
+
+struct msg_run {
+    task_id_t task;
+    uint32_t attempt;
+    struct task_spec spec;     /* decoded: owned, task_spec_fini */
+};
+
+struct msg_kill {
+    task_id_t task;
+    uint32_t attempt;
+    enum attempt_reason reason;
+    bool now;                  /* KILL at once */
+};
+
+struct msg_ended {
+    task_id_t task;
+    uint32_t attempt;
+    char cpus[TASK_CPUS_MAX];
+    struct attempt_result result;
+};
+
+/* ---- Encoding: each appends one message to frame (which gets its magic with the first) -------- */
+void msg_put_hello(struct buf *frame, const struct msg_hello *m);
+void msg_put_welcome(struct buf *frame, const struct msg_welcome *m);
+void msg_put_ready(struct buf *frame, const struct msg_ready *m);
+void msg_put_assign(struct buf *frame, const struct msg_assign *m);
+/* The spec as packed by spec_pack. */
+void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void *spec,
+                 size_t spec_len);
+void msg_put_kill(struct buf *frame, const struct msg_kill *m);
+void msg_put_ended(struct buf *frame, const struct msg_ended *m);
+void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE */
+
+/* ---- Decoding -------------------------------------------------------------------------------- */
+struct msg_reader {
+    struct rd rd;
+};
+/* PILOT_EPROTO when the magic or the version is another one; the text says so. */
+int msg_open(struct msg_reader *r, const void *frame, size_t len, struct pilot_error *err);
+/* 1: *type and *body are the next message; 0: the end; PILOT_EPROTO: cut or too long. */
+int msg_next(struct msg_reader *r, unsigned *type, struct rd *body);
+
+/* Each returns 0, or PILOT_EPROTO when the body is not exactly one such message. */
+int msg_get_hello(struct rd *body, struct msg_hello *m);
+int msg_get_welcome(struct rd *body, struct msg_welcome *m);
+int msg_get_ready(struct rd *body, struct msg_ready *m);
+int msg_get_assign(struct rd *body, struct msg_assign *m);
+int msg_get_run(struct rd *body, struct msg_run *m);
+int msg_get_kill(struct rd *body, struct msg_kill *m);
+int msg_get_ended(struct rd *body, struct msg_ended *m);
+
+/* ---- A task as bytes: what the head keeps of each task, and the tail of RUN ------------------- */
+
+/* Equal content gives equal bytes. */
+void spec_pack(struct buf *b, const struct task_spec *spec);
+/* spec is initialised by the call; on PILOT_EPROTO or PILOT_ENOMEM it is empty. */
+int spec_unpack(struct rd *r, struct task_spec *spec);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the store share; nobody outside src/store but its unit test includes this.
+ *
+ *   place.c   which file, on what kind of file system, and the lock beside it (no SQLite)
+ *   schema.c  tables, versions, migrations
+ *   open.c    opening in three modes, closing
+ *   load.c    reading the tasks of an earlier run
+ *   queue.c   the caller's side: changes are copied into blocks of memory (no SQLite)
+ *   writer.c  the thread's side: blocks are turned into statements and transactions
+ *   sql.c     small helpers and the wording of SQLite's errors
+ *
+ * The connection belongs to one thread at a time: to the caller until store_start and again after
+ * the thread was joined, to the thread in between. */
+#ifndef PILOT_STORE_INTERNAL_H
+#define PILOT_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+/* ---- What a test may replace ------------------------------------------------------------------
+ */
+
+struct store_setup {
+    const char *vfs;          /* SQLite's file layer; NULL: the default */
+    bool network;             /* behave as on a network file system */
+    const char *const *steps; /* migrations; NULL: schema_steps */
+    int step_count;
+    int64_t pace_us; /* least time from one commit to the next; 0: PACE_US */
+};
+int store_open_with(struct store **out, const char *path, enum store_mode mode,
+                    const struct store_owner *owner, const struct store_setup *setup,
+                    struct pilot_error *err);
+
+/* At most 50 commits a second, so that waiting for the disk does not take the cores from the tasks.
+ */
+#define PACE_US 20000
+
+/* ---- place.c ----------------------------------------------------------------------------------
+ */
+
+#define HOLDER_MAX 512 /* bytes of the text that says who holds the lock, NUL included */
+
+struct place {
+    char *given;     /* the path as the user wrote it, for messages; owned */
+    char *file;      /* absolute, without symbolic links; owned */
+    char *lock_path; /* file + ".lock"; owned */
+    int lock_fd;     /* -1: not locked */
+    bool network;
+};
+void place_init(struct place *p);
+/* Makes the parent directory unless must_exist. PILOT_ENOENT when the file must exist and does not,
+ * PILOT_ESTORE when there cannot be a database. */
+int place_find(struct place *p, const char *path, bool must_exist, struct pilot_error *err);
+/* Takes the lock and leaves holder (one line) in the file. PILOT_EBUSY names the other holder. */
+int place_lock(struct place *p, const char *holder, struct pilot_error *err);
+/* PILOT_EBUSY, naming who has the lock or, when we have it, that it is no pilot. */
+int place_busy(const struct place *p, struct pilot_error *err);
+/* Gives up the lock and frees. */
+void place_fini(struct place *p);
+bool place_is_network_magic(uint64_t magic);
+
+/* ---- schema.c ---------------------------------------------------------------------------------
+ */
+
+#define SCHEMA_APPLICATION_ID 0x504d5049 /* "PMPI", in the header of the file */
+extern const char *const schema_steps[]; /* schema_steps[v] leads from version v to v + 1 */
+extern const int schema_step_count;
+
+/* 0 when the file is empty or ours and no newer than step_count; else PILOT_EPROTO. Reads only. */
+int schema_check(struct store *s, int step_count, struct pilot_error *err);
+/* Inside a transaction: brings the file to version step_count. */
+int schema_migrate(struct store *s, const char *const *steps, int step_count,
+                   struct pilot_error *err);
+
+/* ---- sql.c ------------------------------------------------------------------------------------
+ */
+
+/* Words the last error of the connection: "cannot DOING PATH: cause; remedy". PILOT_ESTORE. */
+int sql_fail(struct store *s, struct pilot_error *err, const char *doing);
+int sql_exec(struct store *s, const char *sql, const char *doing, struct pilot_error *err);
+/* The integer in the first column of the first row. */
+int sql_int(struct store *s, const char *sql, int64_t *out, struct pilot_error *err);
+int sql_prepare(struct store *s, const char *sql, sqlite3_stmt **out, struct pilot_error *err);
+/* Binds text, or NULL for an empty one. */
+void sql_bind_text(sqlite3_stmt *stmt, int column, const char *text, size_t len);
+/* Binds milliseconds as seconds, or NULL for 0 and less. */
+void sql_bind_ms(sqlite3_stmt *stmt, int column, int64_t ms);
+/* Ends a transaction that may or may not be open. */
+void sql_rollback(struct store *s);
+
+/* ---- queue.c ----------------------------------------------------------------------------------
+ */
+
+enum op_kind { OP_PUT, OP_REPLACE, OP_STARTED, OP_ENDED, OP_STATUS, OP_META };
+#define OP_TEXTS 3
+
+/* One queued change. Its texts lie behind it, each with a NUL. */
+struct op {
+    size_t size; /* of all, a multiple of the alignment */
+    enum op_kind kind;
+    task_id_t task;
+    uint32_t attempt;
+    enum task_status status;
+    union {
+        struct {
+            uint32_t cores;
+            int32_t priority;
+            uint32_t max_retries;
+            int64_t timeout_ms;
+        } spec; /* PUT, REPLACE; texts: id, command, JSON */
+        struct {
+            int64_t start_wall_ms;
+        } started; /* texts: node */
+        struct {
+            enum attempt_reason reason;
+            int exit_code;
+            int signal;
+            int64_t start_wall_ms;
+            int64_t end_wall_ms;
+            int64_t user_us;
+            int64_t sys_us;
+            int64_t max_rss_kib;
+        } ended; /* texts: node, cpus, message */
+    } u;         /* STATUS: texts: why. META: texts: key, value */
+    size_t len[OP_TEXTS];
+    const char *text[OP_TEXTS];
+};
+
+struct block {
+    struct block *next; /* valid once the queue has gone on to the next block */
+    size_t cap;
+    size_t used; /* the caller's; final once next is valid */
+    _Alignas(max_align_t) unsigned char data[];
+};
+
+/* A place in the queue: everything in the blocks before, and `used` bytes of this one. */
+struct queue_pos {
+    struct block *block;
+    size_t used;
+};
+
+int queue_init(struct store *s); /* 0 or PILOT_ENOMEM */
+void queue_fini(struct store *s);
+void block_free(struct block *b);
+
+/* ---- writer.c ---------------------------------------------------------------------------------
+ */
+
+enum statement {
+    ST_BEGIN,
+    ST_COMMIT,
+    ST_PUT,
+    ST_REPLACE,
+    ST_FORGET,
+    ST_START_ATTEMPT,
+    ST_START_TASK,
+    ST_END_ATTEMPT,
+    ST_END_TASK,
+    ST_STATUS,
+    ST_META,
+    ST_HEARTBEAT,
+    ST_COUNT,
+};
+
+struct start_slot {
+    task_id_t task;
+    uint32_t index1; /* index in the list, plus 1; 0: free */
+};
+
+/* Starts of the pass in hand that are not written yet, because the end may follow. */
+struct starts {
+    const struct op **list; /* in order; NULL once taken */
+    size_t len, cap;
+    struct start_slot *slots; /* by task, open addressing */
+    size_t slot_count;        /* a power of two, twice cap */
+};
+
+struct writer {
+    sqlite3_stmt *stmt[ST_COUNT];
+    struct queue_pos at; /* everything before is written */
+    struct block *done;  /* blocks of this pass, to be freed at its end */
+    size_t done_count;
+    struct starts starts;
+    int64_t commit_us; /* when the last commit began */
+    int64_t heartbeat_ms;
+};
+
+/* Statements; after this writer_run may be called. */
+int writer_init(struct store *s, struct pilot_error *err);
+void writer_fini(struct store *s);
+/* Until `stop` is set and all barriers are committed, or a failure. */
+void writer_run(struct store *s);
+
+/* ---- The store --------------------------------------------------------------------------------
+ */
+
+#define BUSY_MS 10000 /* how long a person's lock on the database is waited for */
+
+struct store {
+    sqlite3 *db;
+    struct place place;
+    int event_fd;
+    int64_t pace_us;
+    pthread_t thread;
+    bool started;
+
+    /* The caller's. */
+    struct queue_pos tail; /* where the next change goes */
+    struct queue_pos last_barrier;
+    uint64_t barriers;
+
+    /* Shared, under lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct queue_pos goal; /* the newest barrier */
+    uint64_t goal_number;
+    bool idle; /* the thread waits for a barrier, not for time */
+    bool stop;
+
+    /* Shared, without it. failure is written once, before failed becomes true. */
+    _Atomic uint64_t committed;
+    atomic_bool failed;
+    struct pilot_error failure;
+
+    struct writer writer; /* the thread's */
+};
+
+/* The first failure counts; sets failed, wakes the caller. */
+void store_fail(struct store *s, const struct pilot_error *why);
+/* Makes store_fd readable. */
+void store_notify(struct store *s);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: where the database lies. Its real path, whether that is on a network file system, and the
+ * lock that keeps a second pilot away. Must not open the database: in one process, closing any
+ * descriptor of that file would drop the locks SQLite holds on it.
+ *
+ * The lock is an open-file-description lock on FILE.lock. It ends with the process however that
+ * ends, works across the mounts of a network file system, and also keeps out a second store of the
+ * same process. Such a lock is shared with children of fork() until they exec or end, so processes
+ * that must outlive the pilot are forked before the store is opened (the launcher is). The text in
+ * the lock file says who holds it: on a network file system nobody else can read the database. A
+ * text without a lock means nothing. */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/error.h"
+
+/* f_type of file systems whose files more than one host may have open. Some of them (FUSE) can be
+ * local: then the only loss is that nobody can look into the database during the run. */
+static const uint32_t network_magics[] = {
+    0x6969,     /* NFS */
+    0x0bd00bd0, /* Lustre */
+    0x47504653, /* GPFS */
+    0x19830326, /* BeeGFS */
+    0x00c36400, /* Ceph */
+    0x65735546, /* FUSE: GlusterFS, sshfs, dfuse, virtiofs, ... */
+    0x517b,     /* SMB */
+    0xff534d42, /* CIFS */
+    0xfe534d42, /* SMB 2 */
+    0x20030528, /* OrangeFS */
+    0x5346414f, /* AFS */
+    0x6b414653, /* AFS of the kernel */
+    0xaad7aaea, /* PanFS */
+    0x01161970, /* GFS2 */
+    0x7461636f, /* OCFS2 */
+    0xbeefdead, /* StorNext */
+    0x01021997, /* 9p */
+    0x73757245, /* Coda */
+    0xbacbacbc, /* shared folders of virtual machines */
+    0x786f4256, /* likewise */
+};
+
+bool place_is_network_magic(uint64_t magic)
+{
+    for (size_t i = 0; i < sizeof(network_magics) / sizeof(network_magics[0]); i++)
+        if ((uint32_t)magic == network_magics[i])
+            return true;
+    return false;
+}
+
+void place_init(struct place *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->lock_fd = -1;
+}
+
+/* Makes dir and what is missing above it. dir is changed and restored meanwhile. */
+static int make_directories(char *dir)
+{
+    for (char *slash = strchr(dir + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        int rc;
+
+        *slash = '\0';
+        rc = mkdir(dir, 0777);
+        *slash = '/';
+        if (rc != 0 && errno != EEXIST)
+            return -1;
+    }
+    return mkdir(dir, 0777) == 0 || errno == EEXIST ? 0 : -1;
+}
+
+/* The real path of a file that need not exist, in a directory that must. NULL: errno. */
+static char *real_path(const char *path, const char *dir)
+{
+    const char *slash = strrchr(path, '/');
+    char *real = realpath(path, NULL);
+    char *real_dir, *out = NULL;
+
+    if (real != NULL || errno != ENOENT)
+        return real;
+    real_dir = realpath(dir, NULL);
+    if (real_dir == NULL)
+        return NULL;
+    if (asprintf(&out, "%s/%s", strcmp(real_dir, "/") == 0 ? "" : real_dir,
+                 slash ? slash + 1 : path) < 0) {
+        out = NULL;
+        errno = ENOMEM;
+    }
+    free(real_dir);
+    return out;
+}
+
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL)
+        return strdup(".");
+    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+static int find_in(struct place *p, char *dir, bool must_exist, struct pilot_error *err)
+{
+    struct stat st;
+    struct statfs fs;
+
+    if (must_exist && stat(p->given, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
+        return err_set(err, PILOT_ENOENT,
+                       "nothing to resume: there is no %s; start without --resume, or name the "
+                       "work directory of the earlier run with --workdir",
+                       p->given);
+    if (!must_exist && make_directories(dir) != 0)
+        return err_set(err, PILOT_ESTORE,
+                       "cannot make the directory of the state database %s: %s; choose another "
+                       "place with --workdir or --db",
+                       p->given, strerror(errno));
+    p->file = real_path(p->given, dir);
+    if (p->file == NULL || statfs(dir, &fs) != 0)
+        return err_set(err, PILOT_ESTORE,
+                       "cannot use %s as the state database: %s; choose another file with --db",
+                       p->given, strerror(errno));
+    if (stat(p->file, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(err, PILOT_ESTORE,
+                       "cannot use %s as the state database: it is not a regular file; choose "
+                       "another with --db",
+                       p->given);
+    if (asprintf(&p->lock_path, "%s.lock", p->file) < 0) {
+        p->lock_path = NULL;
+        return err_set(err, PILOT_ENOMEM, "memory is short");
+    }
+    p->network = place_is_network_magic((uint64_t)fs.f_type);
+    return 0;
+}
+
+int place_find(struct place *p, const char *path, bool must_exist, struct pilot_error *err)
+{
+    char *dir = directory_of(path);
+    int rc;
+
+    p->given = strdup(path);
+    if (dir == NULL || p->given == NULL)
+        rc = err_set(err, PILOT_ENOMEM, "memory is short");
+    else
+        rc = find_in(p, dir, must_exist, err);
+    free(dir);
+    return rc;
+}
+
+/* The text in the lock file, made fit for a terminal; "" when there is none. */
+static void read_holder(const struct place *p, char *text, size_t size)
+{
+    int fd = open(p->lock_path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : pread(fd, text, size - 1, 0);
+
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
+int place_busy(const struct place *p, struct pilot_error *err)
+{
+    char holder[HOLDER_MAX];
+
+    if (p->lock_fd >= 0) /* no pilot, then: it would have our lock */
+        return err_set(err, PILOT_EBUSY,
+                       "the state database %s is locked by another program (a sqlite3 shell?); end "
+                       "it, or choose another --workdir",
+                       p->given);
+    /* Between taking the lock and writing who took it lies a moment, hence a second look. */
+    read_holder(p, holder, sizeof(holder));
+    for (int i = 0; holder[0] == '\0' && i < 20; i++) {
+        usleep(5000);
+        read_holder(p, holder, sizeof(holder));
+    }
+    return err_set(err, PILOT_EBUSY,
+                   "the state database %s is in use by %s%s; wait for its end, or stop it, or "
+                   "choose another --workdir",
+                   p->given, holder[0] ? "another pilot: " : "another pilot", holder);
+}
+
+/* False when the file was removed by its last holder between our open and our lock. */
+static bool still_there(int fd, const char *path)
+{
+    struct stat ours, now;
+
+    return fstat(fd, &ours) == 0 && stat(path, &now) == 0 && ours.st_dev == now.st_dev &&
+           ours.st_ino == now.st_ino;
+}
+
+static int write_holder(int fd, const char *holder)
+{
+    char line[HOLDER_MAX + 1];
+    int len = snprintf(line, sizeof(line), "%s\n", holder);
+
+    if (len >= (int)sizeof(line))
+        len = (int)sizeof(line) - 1;
+    if (ftruncate(fd, 0) != 0)
+        return -1;
+    return pwrite(fd, line, (size_t)len, 0) == len ? 0 : -1;
+}
+
+int place_lock(struct place *p, const char *holder, struct pilot_error *err)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    for (;;) {
+        int fd = open(p->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int errnum;
+
+        if (fd < 0)
+            return err_set(err, PILOT_ESTORE,
+                           "cannot make %s, which keeps a second pilot away: %s; make its "
+                           "directory writable, or choose another place with --workdir or --db",
+                           p->lock_path, strerror(errno));
+        if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
+            errnum = errno;
+            close(fd);
+            if (errnum == EINTR)
+                continue;
+            if (errnum == EAGAIN || errnum == EACCES)
+                return place_busy(p, err);
+            return err_set(err, PILOT_ESTORE,
+                           "cannot lock %s: %s; its file system may be mounted without locks: "
+                           "choose another place with --db FILE",
+                           p->lock_path, strerror(errnum));
+        }
+        if (still_there(fd, p->lock_path)) {
+            p->lock_fd = fd;
+            break;
+        }
+        close(fd);
+    }
+    if (write_holder(p->lock_fd, holder) != 0)
+        return err_set(err, PILOT_ESTORE,
+                       "cannot write %s: %s; make room, or choose another place with --db FILE",
+                       p->lock_path, strerror(errno));
+    return 0;
+}
+
+void place_fini(struct place *p)
+{
+    if (p->lock_fd >= 0) {
+        unlink(p->lock_path); /* while it is locked: see still_there */
+        close(p->lock_fd);
+    }
+    free(p->given);
+    free(p->file);
+    free(p->lock_path);
+    place_init(p);
+}

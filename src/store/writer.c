@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the thread that turns queued changes into transactions.
+ *
+ * A transaction takes everything up to the newest barrier and ends there, never between two. It
+ * begins no sooner than PACE_US after the one before began, since under load barriers come by the
+ * thousand a second; a barrier after a quiet time is committed at once.
+ *
+ * The start of an attempt is held back until the end of the pass, since the end of the attempt
+ * often follows in the same pass and overwrites all that the start would have written. A pass is
+ * at most PASS_BLOCKS blocks, which bounds the memory held; a transaction can have many. */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+
+#define PASS_BLOCKS 16
+#define HEARTBEAT_MS 30000
+
+/* ?1 is always the number of the task. */
+static const char *const statements[ST_COUNT] = {
+    [ST_BEGIN] = "BEGIN IMMEDIATE",
+    [ST_COMMIT] = "COMMIT",
+    [ST_PUT] = "INSERT INTO tasks (seq, id, status, cores, priority, max_retries, timeout, command,"
+               " spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ST_REPLACE] = "UPDATE tasks SET id = ?2, status = ?3, cores = ?4, priority = ?5,"
+                   " max_retries = ?6, timeout = ?7, command = ?8, spec = ?9, attempts = 0,"
+                   " failures = 0, losses = 0, exit_code = NULL, node = NULL, started_at = NULL,"
+                   " finished_at = NULL, reason = NULL WHERE seq = ?1",
+    [ST_FORGET] = "DELETE FROM attempts WHERE id = (SELECT id FROM tasks WHERE seq = ?1)",
+    [ST_START_ATTEMPT] = "INSERT OR REPLACE INTO attempts (id, attempt, node, started_at)"
+                         " SELECT id, ?2, ?3, ?4 FROM tasks WHERE seq = ?1",
+    [ST_START_TASK] = "UPDATE tasks SET status = 'running', attempts = ?2, node = ?3,"
+                      " started_at = ?4, finished_at = NULL, exit_code = NULL, reason = NULL"
+                      " WHERE seq = ?1",
+    [ST_END_ATTEMPT] =
+        "INSERT INTO attempts (id, attempt, node, started_at, finished_at, exit_code, reason, cpus,"
+        " signal, user_seconds, sys_seconds, max_rss_kib, message)"
+        " SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 FROM tasks WHERE seq = ?1"
+        " ON CONFLICT (id, attempt) DO UPDATE SET node = excluded.node,"
+        " started_at = coalesce(excluded.started_at, started_at),"
+        " finished_at = excluded.finished_at, exit_code = excluded.exit_code,"
+        " reason = excluded.reason, cpus = excluded.cpus, signal = excluded.signal,"
+        " user_seconds = excluded.user_seconds, sys_seconds = excluded.sys_seconds,"
+        " max_rss_kib = excluded.max_rss_kib, message = excluded.message",
+    [ST_END_TASK] = "UPDATE tasks SET attempts = max(attempts, ?2), node = ?3,"
+                    " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
+                    " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10"
+                    " WHERE seq = ?1",
+    /* Node, times and exit code stay those of the last attempt. */
+    [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3,"
+                  " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END WHERE seq = ?1",
+    [ST_META] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
+    [ST_HEARTBEAT] = "UPDATE owner SET heartbeat = ?1",
+};
+
+int writer_init(struct store *s, struct pilot_error *err)
+{
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < ST_COUNT; i++)
+        rc = sql_prepare(s, statements[i], &s->writer.stmt[i], err);
+    s->writer.heartbeat_ms = clock_wall_ms();
+    return rc;
+}
+
+static void free_done(struct writer *w)
+{
+    while (w->done != NULL) {
+        struct block *next = w->done->next;
+
+        block_free(w->done);
+        w->done = next;
+    }
+    w->done_count = 0;
+}
+
+void writer_fini(struct store *s)
+{
+    struct writer *w = &s->writer;
+
+    for (int i = 0; i < ST_COUNT; i++) {
+        sqlite3_finalize(w->stmt[i]);
+        w->stmt[i] = NULL;
+    }
+    free_done(w);
+    free(w->starts.list);
+    free(w->starts.slots);
+    memset(&w->starts, 0, sizeof(w->starts));
+}
+
+/* ---- Starts held back -------------------------------------------------------------------------
+ */
+
+/* The slot of task, or the free one where it belongs. */
+static size_t start_slot(const struct starts *t, task_id_t task)
+{
+    size_t i = (task * 2654435769u) & (t->slot_count - 1);
+
+    while (t->slots[i].index1 != 0 && t->slots[i].task != task)
+        i = (i + 1) & (t->slot_count - 1);
+    return i;
+}
+
+static bool starts_grow(struct starts *t)
+{
+    size_t cap = t->cap ? t->cap * 2 : 64;
+    struct start_slot *slots = calloc(cap * 2, sizeof(*slots));
+    const struct op **list = slots ? realloc(t->list, cap * sizeof(*list)) : NULL;
+
+    if (list == NULL) {
+        free(slots);
+        return false;
+    }
+    free(t->slots);
+    t->list = list;
+    t->cap = cap;
+    t->slots = slots;
+    t->slot_count = cap * 2;
+    for (size_t n = 0; n < t->len; n++) {
+        struct start_slot *slot;
+
+        if (list[n] == NULL)
+            continue;
+        slot = &slots[start_slot(t, list[n]->task)];
+        slot->task = list[n]->task;
+        slot->index1 = (uint32_t)n + 1;
+    }
+    return true;
+}
+
+/* Holds op back. False: no memory. */
+static bool starts_add(struct starts *t, const struct op *op)
+{
+    size_t i;
+
+    if (t->len == t->cap && !starts_grow(t))
+        return false;
+    i = start_slot(t, op->task);
+    t->slots[i].task = op->task;
+    t->slots[i].index1 = (uint32_t)t->len + 1;
+    t->list[t->len++] = op;
+    return true;
+}
+
+/* Hands out the start held back for task, which then is no longer; NULL: there is none. */
+static const struct op *starts_take(struct starts *t, task_id_t task)
+{
+    const struct op *op = NULL;
+    size_t i;
+
+    if (t->len == 0)
+        return NULL;
+    i = start_slot(t, task);
+    if (t->slots[i].index1 != 0) {
+        op = t->list[t->slots[i].index1 - 1];
+        t->list[t->slots[i].index1 - 1] = NULL;
+    }
+    return op;
+}
+
+static void starts_clear(struct starts *t)
+{
+    if (t->len == 0)
+        return;
+    t->len = 0;
+    memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
+}
+
+/* ---- One change -------------------------------------------------------------------------------
+ */
+
+static int run(struct store *s, enum statement st, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = s->writer.stmt[st];
+    int rc = 0;
+
+    if (sqlite3_step(stmt) != SQLITE_DONE)
+        rc = sql_fail(s, err, "write to");
+    sqlite3_reset(stmt);
+    return rc;
+}
+
+/* The same for a change of a task, whose row must be there: a completion must not vanish. */
+static int run_on_task(struct store *s, enum statement st, const struct op *op,
+                       struct pilot_error *err)
+{
+    int rc = run(s, st, err);
+
+    if (rc == 0 && sqlite3_changes(s->db) != 1)
+        return err_set(err, PILOT_ESTORE,
+                       "cannot write to the state database %s: it has no task number %u; was it "
+                       "changed by hand?",
+                       s->place.given, op->task);
+    return rc;
+}
+
+static void bind_word(sqlite3_stmt *stmt, int column, const char *word)
+{
+    sqlite3_bind_text(stmt, column, word, -1, SQLITE_STATIC);
+}
+
+static int write_spec(struct store *s, enum statement st, const struct op *op,
+                      struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = s->writer.stmt[st];
+
+    sqlite3_bind_int64(stmt, 1, op->task);
+    sql_bind_text(stmt, 2, op->text[0], op->len[0]);
+    bind_word(stmt, 3, task_status_name(op->status));
+    sqlite3_bind_int64(stmt, 4, op->u.spec.cores);
+    sqlite3_bind_int64(stmt, 5, op->u.spec.priority);
+    sqlite3_bind_int64(stmt, 6, op->u.spec.max_retries);
+    sql_bind_ms(stmt, 7, op->u.spec.timeout_ms);
+    sql_bind_text(stmt, 8, op->text[1], op->len[1]);
+    sql_bind_text(stmt, 9, op->text[2], op->len[2]);
+    return run_on_task(s, st, op, err);
+}
+
+static int write_replace(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    int rc;
+
+    /* Attempts are numbered from 1 again: those of the old content must go. */
+    sqlite3_bind_int64(s->writer.stmt[ST_FORGET], 1, op->task);
+    rc = run(s, ST_FORGET, err);
+    return rc < 0 ? rc : write_spec(s, ST_REPLACE, op, err);
+}
+
+static int write_started(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    static const enum statement both[] = {ST_START_ATTEMPT, ST_START_TASK};
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        sqlite3_stmt *stmt = s->writer.stmt[both[i]];
+
+        sqlite3_bind_int64(stmt, 1, op->task);
+        sqlite3_bind_int64(stmt, 2, op->attempt);
+        sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+        sql_bind_ms(stmt, 4, op->u.started.start_wall_ms);
+        rc = run_on_task(s, both[i], op, err);
+    }
+    return rc;
+}
+
+/* Does this attempt count against max_retries? */
+static bool is_failure(const struct op *op)
+{
+    switch (op->u.ended.reason) {
+    case REASON_EXIT:
+        return op->u.ended.exit_code != 0;
+    case REASON_SIGNAL:
+    case REASON_TIMEOUT:
+    case REASON_SPAWN:
+        return true;
+    case REASON_LOST:
+    case REASON_CANCEL:
+        return false;
+    }
+    return false;
+}
+
+/* The columns that attempts and tasks have in common. */
+static void bind_end(sqlite3_stmt *stmt, const struct op *op, int64_t start_wall_ms)
+{
+    sqlite3_bind_int64(stmt, 1, op->task);
+    sqlite3_bind_int64(stmt, 2, op->attempt);
+    sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+    sql_bind_ms(stmt, 4, start_wall_ms);
+    sql_bind_ms(stmt, 5, op->u.ended.end_wall_ms);
+    if (op->u.ended.exit_code >= 0)
+        sqlite3_bind_int(stmt, 6, op->u.ended.exit_code);
+    else
+        sqlite3_bind_null(stmt, 6);
+    bind_word(stmt, 7, attempt_reason_name(op->u.ended.reason));
+}
+
+static int write_ended(struct store *s, const struct op *op, int64_t start_wall_ms,
+                       struct pilot_error *err)
+{
+    sqlite3_stmt *attempt = s->writer.stmt[ST_END_ATTEMPT];
+    sqlite3_stmt *task = s->writer.stmt[ST_END_TASK];
+    int rc;
+
+    bind_end(attempt, op, start_wall_ms);
+    sql_bind_text(attempt, 8, op->text[1], op->len[1]);
+    if (op->u.ended.signal > 0)
+        sqlite3_bind_int(attempt, 9, op->u.ended.signal);
+    else
+        sqlite3_bind_null(attempt, 9);
+    sqlite3_bind_double(attempt, 10, (double)op->u.ended.user_us / 1e6);
+    sqlite3_bind_double(attempt, 11, (double)op->u.ended.sys_us / 1e6);
+    sqlite3_bind_int64(attempt, 12, op->u.ended.max_rss_kib);
+    sql_bind_text(attempt, 13, op->text[2], op->len[2]);
+    if ((rc = run_on_task(s, ST_END_ATTEMPT, op, err)) < 0)
+        return rc;
+    bind_end(task, op, start_wall_ms);
+    bind_word(task, 8, task_status_name(op->status));
+    sqlite3_bind_int(task, 9, is_failure(op));
+    sqlite3_bind_int(task, 10, op->u.ended.reason == REASON_LOST);
+    return run_on_task(s, ST_END_TASK, op, err);
+}
+
+static int write_status(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = s->writer.stmt[ST_STATUS];
+
+    sqlite3_bind_int64(stmt, 1, op->task);
+    bind_word(stmt, 2, task_status_name(op->status));
+    sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+    return run_on_task(s, ST_STATUS, op, err);
+}
+
+static int write_meta(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    sql_bind_text(s->writer.stmt[ST_META], 1, op->text[0], op->len[0]);
+    sql_bind_text(s->writer.stmt[ST_META], 2, op->text[1], op->len[1]);
+    return run(s, ST_META, err);
+}
+
+static int write_op(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    struct starts *starts = &s->writer.starts;
+    int64_t start_wall_ms = op->kind == OP_ENDED ? op->u.ended.start_wall_ms : 0;
+    const struct op *start = op->kind == OP_META ? NULL : starts_take(starts, op->task);
+    int rc;
+
+    /* A start that was held back is written before any other change of its task, unless the very
+     * end of that attempt has come and makes it needless. */
+    if (start != NULL && op->kind == OP_ENDED && op->attempt == start->attempt) {
+        if (start_wall_ms <= 0)
+            start_wall_ms = start->u.started.start_wall_ms;
+    } else if (start != NULL && (rc = write_started(s, start, err)) < 0) {
+        return rc;
+    }
+    switch (op->kind) {
+    case OP_PUT:
+        return write_spec(s, ST_PUT, op, err);
+    case OP_REPLACE:
+        return write_replace(s, op, err);
+    case OP_STARTED:
+        return starts_add(starts, op) ? 0 : write_started(s, op, err);
+    case OP_ENDED:
+        return write_ended(s, op, start_wall_ms, err);
+    case OP_STATUS:
+        return write_status(s, op, err);
+    case OP_META:
+        return write_meta(s, op, err);
+    }
+    BUG("change of unknown kind %d", (int)op->kind);
+}
+
+/* ---- Passes and transactions ------------------------------------------------------------------
+ */
+
+static int end_pass(struct store *s, struct pilot_error *err)
+{
+    struct writer *w = &s->writer;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < w->starts.len; i++)
+        if (w->starts.list[i] != NULL)
+            rc = write_started(s, w->starts.list[i], err);
+    starts_clear(&w->starts);
+    free_done(w);
+    return rc;
+}
+
+static int write_until(struct store *s, struct queue_pos goal, struct pilot_error *err)
+{
+    struct writer *w = &s->writer;
+    int rc = 0;
+
+    for (;;) {
+        struct block *b = w->at.block;
+        size_t end = b == goal.block ? goal.used : b->used;
+
+        while (w->at.used < end) {
+            const struct op *op = (const struct op *)(b->data + w->at.used);
+
+            if ((rc = write_op(s, op, err)) < 0)
+                return rc;
+            w->at.used += op->size;
+        }
+        if (b == goal.block)
+            return end_pass(s, err);
+        w->at = (struct queue_pos){b->next, 0};
+        b->next = w->done;
+        w->done = b;
+        if (++w->done_count >= PASS_BLOCKS && (rc = end_pass(s, err)) < 0)
+            return rc;
+    }
+}
+
+static int write_transaction(struct store *s, struct queue_pos goal, struct pilot_error *err)
+{
+    struct writer *w = &s->writer;
+    int64_t now_ms = clock_wall_ms();
+    int rc;
+
+    if ((rc = run(s, ST_BEGIN, err)) < 0 || (rc = write_until(s, goal, err)) < 0)
+        return rc;
+    if (now_ms - w->heartbeat_ms >= HEARTBEAT_MS) {
+        w->heartbeat_ms = now_ms;
+        sql_bind_ms(w->stmt[ST_HEARTBEAT], 1, now_ms);
+        if ((rc = run(s, ST_HEARTBEAT, err)) < 0)
+            return rc;
+    }
+    return run(s, ST_COMMIT, err);
+}
+
+/* Waits for the next barrier and for its time. False: there will be none. */
+static bool next_goal(struct store *s, struct queue_pos *goal, uint64_t *number)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&s->lock);
+    while (!atomic_load(&s->failed)) {
+        int64_t due_us = s->writer.commit_us + s->pace_us;
+
+        if (s->goal_number == atomic_load(&s->committed)) {
+            if (s->stop)
+                break;
+            s->idle = true;
+            pthread_cond_wait(&s->wake, &s->lock);
+            s->idle = false;
+        } else if (s->stop || clock_mono_us() >= due_us) {
+            *goal = s->goal;
+            *number = s->goal_number;
+            found = true;
+            break;
+        } else {
+            struct timespec until = {due_us / 1000000, due_us % 1000000 * 1000};
+
+            pthread_cond_timedwait(&s->wake, &s->lock, &until);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+void writer_run(struct store *s)
+{
+    struct writer *w = &s->writer;
+    struct queue_pos goal;
+    struct pilot_error err;
+    uint64_t number;
+
+    while (next_goal(s, &goal, &number)) {
+        if (goal.block != w->at.block || goal.used != w->at.used) {
+            w->commit_us = clock_mono_us();
+            if (write_transaction(s, goal, &err) < 0) {
+                sql_rollback(s);
+                store_fail(s, &err);
+                return;
+            }
+        }
+        atomic_store(&s->committed, number);
+        store_notify(s);
+    }
+}

@@ -1,0 +1,37 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What takes too long for every change: the full-size versions of the tests, on a quiet machine.
+#
+#   sh tests/nightly.sh        after tests/run.sh has built
+#
+# 100,000 tasks against the bare loop, with the goal of 0.6; 200 random kills; a minute's waiting;
+# the LAMMPS runs in their full length; the mixed file with other seeds.
+set -u
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+cd "$root/tests/integration" || exit 1
+failed=
+
+try() { # NAME ENVIRONMENT...
+    name=$1
+    shift
+    echo "==> $name"
+    env "$@" bash "./$name.sh"
+    case $? in
+        0 | 77) ;;
+        *) failed="$failed $name" ;;
+    esac
+}
+
+try bench PILOT_BENCH_TASKS=100000 PILOT_BENCH_RATIO=0.6
+try idle_cpu PILOT_TEST_IDLE_SECONDS=60
+try kill_resume PILOT_TEST_KILLS=200
+try lammps PILOT_TEST_LAMMPS_STEPS=60000
+for seed in 2 3 4 5 6; do try equivalence PILOT_TEST_SEED=$seed; done
+
+if [ -n "$failed" ]; then
+    echo "nightly: failed:$failed"
+    exit 1
+fi
+echo "nightly: all passed"

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Every message there and back, cut at every byte, and mutated; a task there and back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/msg.h"
+
+static char *words[] = {"a", "", "long one with spaces", NULL};
+
+static struct task_spec sample_spec(void)
+{
+    struct task_spec s;
+
+    task_spec_init(&s);
+    s.id = "sweep/T100";
+    s.command = "mpirun -np 2 lmp -in in.argon";
+    s.cores = 2;
+    s.timeout_ms = 1500;
+    s.priority = -7;
+    s.max_retries = 3;
+    s.env = words;
+    s.tags = "{\"T\":100}";
+    s.workdir = "/data";
+    s.depends_on = words;
+    return s;
+}
+
+static void fill_all(struct buf *f)
+{
+    struct msg_hello hello = {"vc1", "1.2.3", "0-3,8", 4, 4711};
+    struct msg_welcome welcome = {ROLE_AGENT, "vc1", "0-3", "/w", 5000, 30000, true, false, true};
+    struct msg_ready ready = {4, "4 cores: 0-3", "a warning"};
+    struct msg_assign assign = {8, true};
+    struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true};
+    struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, "text"}};
+    struct task_spec spec = sample_spec();
+    struct buf packed;
+
+    msg_put_hello(f, &hello);
+    msg_put_welcome(f, &welcome);
+    msg_put_ready(f, &ready);
+    msg_put_assign(f, &assign);
+    buf_init(&packed);
+    spec_pack(&packed, &spec);
+    msg_put_run(f, 3, 2, packed.data, packed.len);
+    buf_fini(&packed);
+    msg_put_kill(f, &kill_msg);
+    msg_put_ended(f, &ended);
+    msg_put_empty(f, MSG_PING);
+    msg_put_empty(f, MSG_BYE);
+    msg_put_empty(f, MSG_GONE);
+    assert_true(buf_ok(f));
+}
+
+/* Decodes one body whatever it is and encodes it again into out; negative when it does not decode. */
+static int again(unsigned type, struct rd *body, struct buf *out)
+{
+    union {
+        struct msg_hello hello;
+        struct msg_welcome welcome;
+        struct msg_ready ready;
+        struct msg_assign assign;
+        struct msg_kill kill_msg;
+        struct msg_ended ended;
+    } u;
+    struct msg_run run;
+    struct buf packed;
+    int rc = 0;
+
+    switch (type) {
+    case MSG_HELLO:
+        if ((rc = msg_get_hello(body, &u.hello)) == 0)
+            msg_put_hello(out, &u.hello);
+        return rc;
+    case MSG_WELCOME:
+        if ((rc = msg_get_welcome(body, &u.welcome)) == 0)
+            msg_put_welcome(out, &u.welcome);
+        return rc;
+    case MSG_READY:
+        if ((rc = msg_get_ready(body, &u.ready)) == 0)
+            msg_put_ready(out, &u.ready);
+        return rc;
+    case MSG_ASSIGN:
+        if ((rc = msg_get_assign(body, &u.assign)) == 0)
+            msg_put_assign(out, &u.assign);
+        return rc;
+    case MSG_RUN:
+        if ((rc = msg_get_run(body, &run)) < 0)
+            return rc;
+        buf_init(&packed);
+        spec_pack(&packed, &run.spec);
+        msg_put_run(out, run.task, run.attempt, packed.data, packed.len);
+        buf_fini(&packed);
+        task_spec_fini(&run.spec);
+        return 0;
+    case MSG_KILL:
+        if ((rc = msg_get_kill(body, &u.kill_msg)) == 0)
+            msg_put_kill(out, &u.kill_msg);
+        return rc;
+    case MSG_ENDED:
+        if ((rc = msg_get_ended(body, &u.ended)) == 0)
+            msg_put_ended(out, &u.ended);
+        return rc;
+    case MSG_PING:
+    case MSG_BYE:
+    case MSG_GONE:
+        msg_put_empty(out, (enum msg_type)type);
+        return rd_left(body) == 0 ? 0 : PILOT_EPROTO;
+    default:
+        return PILOT_EPROTO;
+    }
+}
+
+/* Number of messages that decode before the end or the first failure. */
+static int decode_all(const void *frame, size_t len, struct buf *out, bool *failed)
+{
+    struct msg_reader r;
+    struct rd body;
+    unsigned type;
+    int n = 0, rc = msg_open(&r, frame, len, NULL);
+
+    while (rc == 0 && (rc = msg_next(&r, &type, &body)) == 1) {
+        rc = again(type, &body, out);
+        n += rc == 0;
+    }
+    *failed = rc < 0;
+    return n;
+}
+
+static void test_round_trip(void **state)
+{
+    struct buf frame, out;
+    bool failed;
+
+    (void)state;
+    buf_init(&frame);
+    buf_init(&out);
+    fill_all(&frame);
+    assert_int_equal(decode_all(frame.data, frame.len, &out, &failed), 10);
+    assert_false(failed);
+    assert_int_equal(frame.len, out.len);
+    assert_memory_equal(frame.data, out.data, out.len);
+    buf_fini(&frame);
+    buf_fini(&out);
+}
+
+static void test_cut_at_every_byte(void **state)
+{
+    struct buf frame, out;
+    bool failed;
+
+    (void)state;
+    buf_init(&frame);
+    buf_init(&out);
+    fill_all(&frame);
+    for (size_t len = 0; len < frame.len; len++) {
+        unsigned char *copy = malloc(len + 1); /* exact size, so that ASan sees an overrun */
+        int n;
+
+        assert_non_null(copy);
+        copy = realloc(copy, len ? len : 1);
+        memcpy(copy, frame.data, len);
+        buf_clear(&out);
+        n = decode_all(copy, len, &out, &failed);
+        assert_true(n < 10);
+        /* Whatever decoded is a prefix of the original. */
+        assert_memory_equal(frame.data, out.data, out.len);
+        free(copy);
+    }
+    buf_fini(&frame);
+    buf_fini(&out);
+}
+
+static void test_mutations_never_crash(void **state)
+{
+    struct buf frame, out;
+    bool failed;
+    unsigned seed = 20240117;
+
+    (void)state;
+    buf_init(&frame);
+    buf_init(&out);
+    fill_all(&frame);
+    print_message("seed %u\n", seed);
+    for (int i = 0; i < 20000; i++) {
+        size_t at = (size_t)rand_r(&seed) % frame.len;
+        unsigned char old = frame.data[at];
+
+        frame.data[at] = (unsigned char)rand_r(&seed);
+        buf_clear(&out);
+        decode_all(frame.data, frame.len, &out, &failed);
+        frame.data[at] = old;
+    }
+    buf_fini(&frame);
+    buf_fini(&out);
+}
+
+static void test_refuses_other_versions(void **state)
+{
+    struct pilot_error err;
+    struct msg_reader r;
+    struct buf frame;
+
+    (void)state;
+    buf_init(&frame);
+    msg_put_empty(&frame, MSG_PING);
+    frame.data[0] ^= 2;
+    assert_int_equal(msg_open(&r, frame.data, frame.len, &err), PILOT_EPROTO);
+    assert_non_null(strstr(err.text, "version"));
+    frame.data[3] ^= 1;
+    assert_int_equal(msg_open(&r, frame.data, frame.len, &err), PILOT_EPROTO);
+    assert_non_null(strstr(err.text, "not pilot-mpi's"));
+    buf_fini(&frame);
+}
+
+static void test_spec_keeps_every_field(void **state)
+{
+    struct task_spec spec = sample_spec(), back;
+    struct buf packed;
+    struct rd rd;
+
+    (void)state;
+    buf_init(&packed);
+    spec_pack(&packed, &spec);
+    rd_init(&rd, packed.data, packed.len);
+    assert_int_equal(spec_unpack(&rd, &back), 0);
+    assert_true(rd_done(&rd));
+    assert_string_equal(back.id, spec.id);
+    assert_string_equal(back.command, spec.command);
+    assert_null(back.argv);
+    assert_null(back.stdin_path);
+    assert_int_equal(back.cores, 2);
+    assert_int_equal(back.timeout_ms, 1500);
+    assert_int_equal(back.priority, -7);
+    assert_int_equal(back.max_retries, 3);
+    assert_string_equal(back.env[2], words[2]);
+    assert_string_equal(back.tags, spec.tags);
+    assert_string_equal(back.workdir, spec.workdir);
+    assert_string_equal(back.depends_on[0], "a");
+    task_spec_fini(&back);
+    buf_fini(&packed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cut_at_every_byte),
+        cmocka_unit_test(test_mutations_never_crash),
+        cmocka_unit_test(test_refuses_other_versions),
+        cmocka_unit_test(test_spec_keeps_every_field),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,736 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state database: what the tables hold, who may open it, migrations. Failing disks and kills
+ * are in test_store_faults.c. */
+#include "store_helpers.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+static void make_database(const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(db_path, &db), SQLITE_OK);
+    assert_string_equal(ask(db, sql), "");
+    sqlite3_close(db);
+}
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(db_path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int count_files(void)
+{
+    DIR *d = opendir(dir);
+    int n = 0;
+
+    assert_non_null(d);
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* ---- What the tables hold ---------------------------------------------------------------------
+ */
+
+static void one_row_a_task_and_one_an_attempt(void **state)
+{
+    char *argv[] = {"echo", "a b", "it's", "", NULL};
+    struct task_spec spec = {.id = "sub/a", .argv = argv, .cores = 4, .timeout_ms = 2500};
+    struct attempt_result spawn = {.reason = REASON_SPAWN, .exit_code = -1};
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    spec.priority = -3;
+    spec.max_retries = 2;
+    store_put_task(s, 0, &spec, "{\"x\":1}", TASK_PENDING);
+    put(s, 1, "b");
+    put(s, 2, "c");
+    put(s, 3, "d");
+    store_put_meta(s, "run", "1");
+    store_put_meta(s, "run", "2");
+    commit(s);
+    store_attempt_started(s, 0, 1, "n1", 1000250);
+    store_attempt_started(s, 3, 1, "n2", 1000750);
+    commit(s);
+    end(s, 0, 1, REASON_EXIT, 3, TASK_PENDING);
+    snprintf(spawn.message, sizeof(spawn.message), "no such file");
+    store_attempt_ended(s, 1, 1, "n1", "", &spawn, TASK_FAILED);
+    store_task_status(s, 2, TASK_SKIPPED, "dependency b failed");
+    commit(s);
+    assert_string_equal(
+        query("SELECT * FROM tasks ORDER BY seq"),
+        "0|sub/a|pending|3|1|n1|1000.5|1002.0|exit|1|0|4|-3|2.5|2|echo 'a b' 'it'\\''s' ''|"
+        "{\"x\":1}\n"
+        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}\n"
+        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}\n"
+        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}\n");
+    assert_string_equal(query("SELECT * FROM attempts ORDER BY id"),
+                        "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file\n"
+                        "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-\n"
+                        "sub/a|1|n1|0-1|1000.5|1002.0|3|-|exit|1.25|0.5|2048|-\n");
+    assert_string_equal(query("SELECT reason FROM attempts WHERE id = 'sub/a'"), "exit\n");
+    assert_string_equal(query("SELECT * FROM meta"), "run|2\n");
+    assert_string_equal(query("SELECT host, pid, job, since > 1e9, heartbeat >= since FROM owner"),
+                        "host1|4711|slurm 77|1|1\n");
+    assert_string_equal(query("SELECT status, count(*) FROM tasks GROUP BY 1"),
+                        "failed|1\npending|1\nrunning|1\nskipped|1\n");
+    close_store(s);
+    assert_string_equal(query("SELECT count(*) FROM owner; PRAGMA journal_mode"), "0\ndelete\n");
+    assert_int_equal(count_files(), 1);
+}
+
+static void a_query_by_id_is_a_search(void **state)
+{
+    const char *plan;
+
+    (void)state;
+    close_store(open_store(STORE_NEW));
+    plan = query("EXPLAIN QUERY PLAN SELECT * FROM attempts WHERE id = 'x'");
+    assert_non_null(strstr(plan, "SEARCH attempts USING PRIMARY KEY"));
+}
+
+static void failures_and_losses_are_counted_by_reason(void **state)
+{
+    static const struct {
+        enum attempt_reason reason;
+        int exit_code;
+        const char *row; /* failures, losses, exit_code, reason, signal */
+    } cases[] = {
+        {REASON_EXIT, 0, "0|0|0|exit|-\n"},       {REASON_EXIT, 1, "1|0|1|exit|-\n"},
+        {REASON_SIGNAL, -1, "1|0|-|signal|11\n"}, {REASON_TIMEOUT, -1, "1|0|-|timeout|-\n"},
+        {REASON_SPAWN, -1, "1|0|-|spawn|-\n"},    {REASON_LOST, -1, "0|1|-|lost|-\n"},
+        {REASON_CANCEL, -1, "0|0|-|cancel|-\n"},
+    };
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char id[16], sql[256];
+
+        snprintf(id, sizeof(id), "t%u", i);
+        put(s, i, id);
+        end(s, i, 1, cases[i].reason, cases[i].exit_code, TASK_PENDING);
+        commit(s);
+        snprintf(sql, sizeof(sql),
+                 "SELECT failures, losses, t.exit_code, t.reason, signal"
+                 " FROM tasks t JOIN attempts USING (id) WHERE seq = %u",
+                 i);
+        assert_string_equal(query(sql), cases[i].row);
+    }
+    close_store(s);
+}
+
+static void a_retried_task_starts_its_failures_again(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    put(s, 0, "a");
+    end(s, 0, 1, REASON_EXIT, 1, TASK_FAILED);
+    store_task_status(s, 0, TASK_PENDING, "retried");
+    commit(s);
+    assert_string_equal(query("SELECT status, reason, failures, attempts FROM tasks"),
+                        "pending|retried|0|1\n");
+    close_store(s);
+}
+
+static void a_replaced_task_starts_anew(void **state)
+{
+    struct task_spec spec = {.id = "a", .command = "false", .cores = 2};
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    put(s, 0, "a");
+    put(s, 1, "b");
+    end(s, 0, 1, REASON_EXIT, 1, TASK_PENDING);
+    end(s, 1, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    store_attempt_started(s, 0, 2, "n1", 1000000);
+    store_replace_task(s, 0, &spec, "{}");
+    commit(s);
+    assert_string_equal(query("SELECT * FROM tasks WHERE seq = 0"),
+                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}\n");
+    assert_string_equal(query("SELECT id, attempt FROM attempts"), "b|1\n");
+    close_store(s);
+}
+
+/* One random change of task; the same for the same seed. */
+static void random_change(struct store *s, unsigned *seed, task_id_t task, unsigned *attempt)
+{
+    struct task_spec spec = {.id = task == 0 ? "t0" : task == 1 ? "t1" : "t2", .cores = 1};
+    struct attempt_result r = result_of(rand_r(seed) % ATTEMPT_REASON_COUNT, 0);
+
+    if (rand_r(seed) % 3 == 0)
+        r.start_wall_ms = 0;
+    switch (rand_r(seed) % 8) {
+    case 0:
+        store_task_status(s, task, TASK_PENDING, "again");
+        break;
+    case 1:
+        store_replace_task(s, task, &spec, "{}");
+        *attempt = 0;
+        break;
+    case 2:
+    case 3:
+    case 4:
+        ++*attempt;
+        store_attempt_started(s, task, *attempt, "n1", 1000000 + rand_r(seed) % 1000);
+        break;
+    default:
+        if (*attempt > 0)
+            store_attempt_ended(s, task, *attempt, "n2", "3", &r, TASK_COMPLETED);
+    }
+}
+
+/* The writer leaves out what is overwritten in the same pass; the tables must not show it. */
+static void one_batch_gives_the_same_as_many(void **state)
+{
+    static const char all[] = "SELECT * FROM tasks; SELECT * FROM attempts";
+    static const struct store_setup unpaced = {.pace_us = 1};
+    char separate[8192];
+
+    (void)state;
+    for (unsigned round = 1; round <= 30; round++) {
+        for (int batched = 0; batched < 2; batched++) {
+            struct store *s = NULL;
+            unsigned seed = round, attempt[3] = {0};
+
+            assert_int_equal(store_open_with(&s, db_path, STORE_FRESH, &me, &unpaced, &err), 0);
+            assert_int_equal(store_start(s, &err), 0);
+            put(s, 0, "t0");
+            put(s, 1, "t1");
+            put(s, 2, "t2");
+            for (int i = 0; i < 30; i++) {
+                task_id_t task = (task_id_t)rand_r(&seed) % 3;
+
+                random_change(s, &seed, task, &attempt[task]);
+                if (!batched)
+                    commit(s);
+            }
+            close_store(s);
+            if (batched)
+                assert_string_equal(query(all), separate);
+            else
+                snprintf(separate, sizeof(separate), "%s", query(all));
+        }
+    }
+}
+
+static void many_tasks_before_one_barrier_appear_at_once(void **state)
+{
+    enum { COUNT = 30000 };
+    struct store *s = start_store(STORE_NEW);
+    sqlite3 *db = look();
+    uint64_t barrier;
+    char id[16];
+
+    (void)state;
+    commit(s); /* the tables are there, and another commit is near */
+    for (task_id_t i = 0; i < COUNT; i++) {
+        snprintf(id, sizeof(id), "t%u", i);
+        put(s, i, id);
+        store_attempt_started(s, i, 1, "n", 1000000);
+    }
+    assert_string_equal(ask(db, "SELECT count(*) FROM tasks"), "0\n");
+    barrier = store_barrier(s);
+    while (store_committed(s) < barrier) {
+        const char *count = ask(db, "SELECT count(*) FROM tasks");
+
+        assert_false(store_failed(s, &err));
+        if (strcmp(count, "0\n") != 0)
+            assert_string_equal(count, "30000\n");
+    }
+    assert_string_equal(ask(db, "SELECT count(*) FROM attempts"), "30000\n");
+    sqlite3_close(db);
+    close_store(s);
+}
+
+static void an_op_larger_than_a_block_is_kept(void **state)
+{
+    const size_t size = 3000000;
+    char *command = malloc(size + 1);
+    struct task_spec spec = {.id = "big", .command = command, .cores = 1};
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    assert_non_null(command);
+    memset(command, 'x', size);
+    command[size] = '\0';
+    put(s, 0, "a");
+    store_put_task(s, 1, &spec, "{}", TASK_PENDING);
+    put(s, 2, "c");
+    close_store(s); /* without a barrier: closing commits what is queued */
+    free(command);
+    assert_string_equal(query("SELECT id, length(command) FROM tasks"), "a|4\nbig|3000000\nc|4\n");
+}
+
+static void closing_commits_even_if_never_started(void **state)
+{
+    struct store *s = open_store(STORE_NEW);
+
+    (void)state;
+    put(s, 0, "a");
+    close_store(s);
+    assert_string_equal(query("SELECT id FROM tasks"), "a\n");
+    assert_int_equal(store_close(NULL, &err), 0);
+}
+
+/* ---- Opening ----------------------------------------------------------------------------------
+ */
+
+static void expect_open(enum store_mode mode, int code, const char *text)
+{
+    struct store *s = NULL;
+    int rc = store_open(&s, db_path, mode, &me, &err);
+
+    if (rc == 0)
+        store_close(s, NULL);
+    assert_int_equal(rc, code);
+    assert_int_equal(err.code, code);
+    if (strstr(err.text, text) == NULL)
+        fail_msg("'%s' is not in: %s", text, err.text);
+    if (strstr(err.text, db_path) == NULL)
+        fail_msg("the path is not in: %s", err.text);
+}
+
+static void a_used_database_is_not_started_anew_by_accident(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    char text[512];
+
+    (void)state;
+    for (task_id_t i = 0; i < 6; i++)
+        put(s, i, (char[2]){(char)('a' + (int)i), '\0'});
+    end(s, 0, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    end(s, 1, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    end(s, 2, 1, REASON_EXIT, 1, TASK_FAILED);
+    store_attempt_started(s, 3, 1, "n1", 1000000);
+    close_store(s);
+    snprintf(text, sizeof(text),
+             "%s holds 6 tasks (2 completed, 1 failed, 3 unfinished) of an earlier run; go on with "
+             "--resume, or forget it with --fresh (or choose another --workdir)",
+             db_path);
+    expect_open(STORE_NEW, PILOT_EEXIST, text);
+    assert_int_equal(count_files(), 1);
+    s = start_store(STORE_FRESH);
+    put(s, 0, "new");
+    close_store(s);
+    assert_string_equal(query("SELECT id FROM tasks; SELECT id FROM attempts"), "new\n");
+}
+
+static void without_tasks_there_is_nothing_to_resume(void **state)
+{
+    (void)state;
+    expect_open(STORE_RESUME, PILOT_ENOENT, "nothing to resume");
+    assert_int_equal(count_files(), 0);
+    close_store(open_store(STORE_NEW));
+    expect_open(STORE_RESUME, PILOT_ENOENT, "holds no tasks");
+    close_store(open_store(STORE_NEW));
+    write_file("");
+    close_store(open_store(STORE_NEW));
+}
+
+static void missing_directories_are_made(void **state)
+{
+    (void)state;
+    snprintf(db_path, sizeof(db_path), "%s/x/y/state.db", dir);
+    expect_open(STORE_RESUME, PILOT_ENOENT, "there is no");
+    assert_int_equal(count_files(), 0);
+    close_store(open_store(STORE_NEW));
+    assert_int_equal(access(db_path, F_OK), 0);
+}
+
+static void what_is_not_ours_is_left_alone(void **state)
+{
+    static const enum store_mode modes[] = {STORE_NEW, STORE_RESUME, STORE_FRESH};
+    static const char foreign[] = "SELECT * FROM mine; PRAGMA journal_mode";
+    char garbage[4096];
+
+    (void)state;
+    memset(garbage, 'g', sizeof(garbage) - 1);
+    garbage[sizeof(garbage) - 1] = '\0';
+    make_database("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)");
+    for (int i = 0; i < 3; i++) {
+        expect_open(modes[i], PILOT_EPROTO, "another program");
+        assert_string_equal(query(foreign), "1\ndelete\n");
+    }
+    assert_int_equal(count_files(), 1);
+    write_file(garbage);
+    for (int i = 0; i < 3; i++)
+        expect_open(modes[i], PILOT_ESTORE, "file is not a database");
+    assert_int_equal(unlink(db_path), 0);
+    assert_int_equal(mkdir(db_path, 0700), 0);
+    for (int i = 0; i < 3; i++)
+        expect_open(modes[i], PILOT_ESTORE, "not a regular file");
+}
+
+static void a_newer_version_is_refused(void **state)
+{
+    (void)state;
+    close_store(open_store(STORE_NEW));
+    assert_string_equal(query("PRAGMA user_version = 99"), "");
+    expect_open(STORE_NEW, PILOT_EPROTO, "newer pilot-mpi");
+    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 1");
+    assert_string_equal(query("PRAGMA user_version"), "99\n");
+}
+
+static void a_place_that_cannot_be_written_is_named(void **state)
+{
+    (void)state;
+    snprintf(db_path, sizeof(db_path), "/proc/self/x/state.db");
+    expect_open(STORE_NEW, PILOT_ESTORE, "cannot make the directory");
+    snprintf(db_path, sizeof(db_path), "%s/f", dir);
+    write_file("x");
+    snprintf(db_path, sizeof(db_path), "%s/f/state.db", dir);
+    expect_open(STORE_NEW, PILOT_ESTORE, "Not a directory");
+    expect_open(STORE_RESUME, PILOT_ENOENT, "there is no");
+}
+
+static void damage_is_reported(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    int fd;
+    char id[16];
+
+    (void)state;
+    for (task_id_t i = 0; i < 500; i++) {
+        snprintf(id, sizeof(id), "t%u", i);
+        put(s, i, id);
+    }
+    close_store(s);
+    fd = open(db_path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = 4096; at < lseek(fd, 0, SEEK_END); at += 4096)
+        assert_int_equal(pwrite(fd, "damaged!", 8, at), 8);
+    close(fd);
+    expect_open(STORE_RESUME, PILOT_ESTORE, "damaged");
+}
+
+/* ---- Migrations -------------------------------------------------------------------------------
+ */
+
+static int open_with_steps(const char *const *steps, int count)
+{
+    struct store_setup setup = {.steps = steps, .step_count = count};
+    struct store *s = NULL;
+    int rc = store_open_with(&s, db_path, STORE_RESUME, &me, &setup, &err);
+
+    if (rc == 0)
+        rc = store_close(s, &err);
+    return rc;
+}
+
+static void an_older_version_is_migrated_in_one_transaction(void **state)
+{
+    const char *steps[] = {schema_steps[0], "ALTER TABLE tasks ADD COLUMN memory INTEGER",
+                           "UPDATE tasks SET memory = 7; SELECT no_such_function()"};
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    assert_int_equal(schema_step_count, 1); /* a new step: record a state-vN.sql for its test too */
+    put(s, 0, "a");
+    close_store(s);
+    assert_int_equal(open_with_steps(steps, 3), PILOT_ESTORE);
+    assert_string_equal(query("PRAGMA user_version"), "1\n");
+    assert_string_equal(query("SELECT memory FROM tasks"), "no such column: memory");
+    steps[2] = "UPDATE tasks SET memory = 7";
+    assert_int_equal(open_with_steps(steps, 3), 0);
+    assert_string_equal(query("PRAGMA user_version; SELECT id, memory FROM tasks"), "3\na|7\n");
+    assert_int_equal(open_with_steps(steps, 2), PILOT_EPROTO);
+}
+
+static int note_task(void *arg, const struct store_task *t, struct pilot_error *e)
+{
+    char *text = arg;
+    size_t at = strlen(text);
+
+    (void)e;
+    snprintf(text + at, 4096 - at, "%u %s %s %s %u %u %u\n", t->task, t->id, t->spec_json,
+             task_status_name(t->status), t->attempts, t->failures, t->losses);
+    return 0;
+}
+
+/* A database as the first version left it after a crash. */
+static void version_1_is_read(void **state)
+{
+    char sql[8192], tasks[4096] = "";
+    FILE *f = fopen(TEST_DATA "/state-v1.sql", "r");
+    struct store *s;
+    size_t n;
+
+    (void)state;
+    assert_non_null(f);
+    n = fread(sql, 1, sizeof(sql) - 1, f);
+    sql[n] = '\0';
+    fclose(f);
+    make_database(sql);
+    s = open_store(STORE_RESUME);
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
+                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} pending 2 1 1\n"
+                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 0 0 0\n");
+    close_store(s);
+    assert_string_equal(query("SELECT id, attempt, reason FROM attempts"),
+                        "a|1|exit\nb|1|exit\nb|2|lost\n");
+}
+
+/* ---- Loading ----------------------------------------------------------------------------------
+ */
+
+/* Leaves the database as a killed pilot would: tasks a done, b running, c not started. */
+static void crash_with_a_running_task(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct store *s = start_store(STORE_NEW);
+
+        put(s, 0, "a");
+        put(s, 1, "b");
+        put(s, 2, "c");
+        end(s, 0, 1, REASON_EXIT, 0, TASK_COMPLETED);
+        end(s, 1, 1, REASON_EXIT, 1, TASK_PENDING);
+        store_attempt_started(s, 1, 2, "n1", 1000000);
+        _exit(wait_for(s, store_barrier(s)) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static int stop_at_second(void *arg, const struct store_task *t, struct pilot_error *e)
+{
+    (void)arg;
+    return t->task == 1 ? err_set(e, PILOT_EINVAL, "stopped at %s", t->id) : 0;
+}
+
+static void what_ran_in_a_crash_is_lost_and_pending(void **state)
+{
+    char tasks[4096] = "";
+    struct store *s;
+
+    (void)state;
+    crash_with_a_running_task();
+    assert_string_equal(query("SELECT count(*) FROM owner"), "1\n"); /* nobody cleared it */
+    s = open_store(STORE_RESUME);
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_string_equal(tasks, "0 a {\"command\":\"true\"} completed 1 0 0\n"
+                               "1 b {\"command\":\"true\"} pending 2 1 1\n"
+                               "2 c {\"command\":\"true\"} pending 0 0 0\n");
+    /* It is committed already, for others to see. */
+    assert_string_equal(query("SELECT status, reason, losses, finished_at > 1e9 FROM tasks"),
+                        "completed|exit|0|0\npending|lost|1|1\npending|-|0|-\n");
+    assert_string_equal(query("SELECT id, attempt, reason, finished_at > 1e9 FROM attempts"),
+                        "a|1|exit|0\nb|1|exit|0\nb|2|lost|1\n");
+    assert_int_equal(store_load(s, stop_at_second, NULL, &err), PILOT_EINVAL);
+    assert_string_equal(err.text, "stopped at b");
+    close_store(s);
+}
+
+static void rows_changed_by_hand_are_noticed(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    char tasks[4096] = "";
+
+    (void)state;
+    put(s, 0, "a");
+    put(s, 1, "b");
+    close_store(s);
+    query("UPDATE tasks SET status = 'done' WHERE id = 'b'");
+    s = open_store(STORE_RESUME);
+    assert_int_equal(store_load(s, note_task, tasks, &err), PILOT_EPROTO);
+    assert_non_null(strstr(err.text, "unknown status 'done'"));
+    query("DELETE FROM tasks WHERE id = 'a'");
+    assert_int_equal(store_load(s, note_task, tasks, &err), PILOT_EPROTO);
+    assert_non_null(strstr(err.text, "no task number 0"));
+    assert_int_equal(store_start(s, &err), 0);
+    end(s, 0, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    assert_false(wait_for(s, store_barrier(s)));
+    assert_true(store_failed(s, &err));
+    assert_non_null(strstr(err.text, "no task number 0"));
+    assert_int_equal(store_close(s, &err), PILOT_ESTORE);
+}
+
+/* ---- Others at the same database --------------------------------------------------------------
+ */
+
+static void a_second_pilot_is_refused_by_name(void **state)
+{
+    char alias[96];
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    for (int m = STORE_NEW; m <= STORE_FRESH; m++)
+        expect_open(m, PILOT_EBUSY, "another pilot: host host1, pid 4711, slurm 77, since 20");
+    snprintf(alias, sizeof(alias), "%s/alias.db", dir);
+    assert_int_equal(symlink(db_path, alias), 0);
+    snprintf(db_path, sizeof(db_path), "%s", alias);
+    expect_open(STORE_FRESH, PILOT_EBUSY, "host host1, pid 4711");
+    put(s, 0, "a");
+    close_store(s);
+    close_store(open_store(STORE_RESUME));
+}
+
+/* Forks a pilot that says on the pipe when it has the database, then waits to be killed. */
+static pid_t fork_holder(void)
+{
+    int fds[2];
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct store *s = start_store(STORE_NEW);
+
+        put(s, 0, "a");
+        if (!wait_for(s, store_barrier(s)) || write(fds[1], "+", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(fds[1]);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    return pid;
+}
+
+static void a_dead_owner_does_not_block(void **state)
+{
+    pid_t pid = fork_holder();
+
+    (void)state;
+    expect_open(STORE_RESUME, PILOT_EBUSY, "another pilot: host host1");
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_string_equal(query("SELECT pid FROM owner"), "4711\n");
+    close_store(open_store(STORE_RESUME));
+    assert_int_equal(count_files(), 1);
+}
+
+/* Opens and closes many times; while it has the database nobody else may have the marker. */
+static void take_turns(const char *marker)
+{
+    for (int turns = 0; turns < 30;) {
+        struct store *s = NULL;
+        int rc = store_open(&s, db_path, STORE_NEW, &me, &err);
+        int fd;
+
+        if (rc == PILOT_EBUSY)
+            continue;
+        fd = rc == 0 ? open(marker, O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+        if (fd < 0 || close(fd) != 0 || unlink(marker) != 0 || store_close(s, &err) != 0)
+            _exit(1);
+        turns++;
+    }
+    _exit(0);
+}
+
+/* The lock file goes away with each owner, which must not let two in. */
+static void only_one_at_a_time_gets_in(void **state)
+{
+    char marker[96];
+    pid_t pids[3];
+    int status;
+
+    (void)state;
+    snprintf(marker, sizeof(marker), "%s/marker", dir);
+    for (int i = 0; i < 3; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0)
+            take_turns(marker);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+}
+
+static void on_a_network_file_system_nobody_else_gets_in(void **state)
+{
+    const struct store_setup network = {.network = true};
+    struct store *s = NULL;
+
+    (void)state;
+    assert_true(place_is_network_magic(0x6969));
+    assert_true(place_is_network_magic((uint64_t)(int32_t)0xff534d42)); /* f_type is signed */
+    assert_false(place_is_network_magic(0xef53));                       /* ext4 */
+    assert_int_equal(store_open_with(&s, db_path, STORE_NEW, &me, &network, &err), 0);
+    assert_int_equal(store_start(s, &err), 0);
+    put(s, 0, "a");
+    commit(s);
+    assert_string_equal(query("PRAGMA busy_timeout = 0; SELECT * FROM tasks"),
+                        "database is locked");
+    expect_open(STORE_NEW, PILOT_EBUSY, "host host1, pid 4711");
+    close_store(s);
+    assert_string_equal(query("SELECT id FROM tasks"), "a\n");
+    assert_int_equal(count_files(), 1);
+}
+
+static void a_persons_short_lock_is_waited_for(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    sqlite3 *db = look();
+    struct pollfd p = {.fd = store_fd(s), .events = POLLIN};
+    uint64_t barrier;
+
+    (void)state;
+    assert_string_equal(ask(db, "BEGIN IMMEDIATE; DELETE FROM tasks"), "");
+    put(s, 0, "a");
+    barrier = store_barrier(s);
+    assert_int_equal(poll(&p, 1, 300), 0); /* neither committed nor failed */
+    assert_string_equal(ask(db, "COMMIT"), "");
+    assert_true(wait_for(s, barrier));
+    /* A reader neither stops the writer nor the end. */
+    assert_string_equal(ask(db, "BEGIN; SELECT id FROM tasks"), "a\n");
+    put(s, 1, "b");
+    commit(s);
+    close_store(s);
+    assert_string_equal(ask(db, "SELECT id FROM tasks; COMMIT; SELECT id FROM tasks"), "a\na\nb\n");
+    sqlite3_close(db);
+    assert_int_equal(count_files(), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(one_row_a_task_and_one_an_attempt),
+        TEST(a_query_by_id_is_a_search),
+        TEST(failures_and_losses_are_counted_by_reason),
+        TEST(a_retried_task_starts_its_failures_again),
+        TEST(a_replaced_task_starts_anew),
+        TEST(one_batch_gives_the_same_as_many),
+        TEST(many_tasks_before_one_barrier_appear_at_once),
+        TEST(an_op_larger_than_a_block_is_kept),
+        TEST(closing_commits_even_if_never_started),
+        TEST(a_used_database_is_not_started_anew_by_accident),
+        TEST(without_tasks_there_is_nothing_to_resume),
+        TEST(missing_directories_are_made),
+        TEST(what_is_not_ours_is_left_alone),
+        TEST(a_newer_version_is_refused),
+        TEST(a_place_that_cannot_be_written_is_named),
+        TEST(damage_is_reported),
+        TEST(an_older_version_is_migrated_in_one_transaction),
+        TEST(version_1_is_read),
+        TEST(what_ran_in_a_crash_is_lost_and_pending),
+        TEST(rows_changed_by_hand_are_noticed),
+        TEST(a_second_pilot_is_refused_by_name),
+        TEST(a_dead_owner_does_not_block),
+        TEST(only_one_at_a_time_gets_in),
+        TEST(on_a_network_file_system_nobody_else_gets_in),
+        TEST(a_persons_short_lock_is_waited_for),
+    };
+
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}

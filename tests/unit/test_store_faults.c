@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What was committed is there, and whole, after a failing disk or a kill at any moment; and every
+ * failure is told. */
+#include "store_helpers.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "store_faults.h"
+
+enum { GROUPS = 6 };
+
+/* One group of changes: a task, its attempt, and two keys that must always agree. */
+static void put_group(struct store *s, unsigned n)
+{
+    char id[16], text[16];
+
+    snprintf(id, sizeof(id), "t%u", n);
+    snprintf(text, sizeof(text), "%u", n + 1);
+    store_put_meta(s, "first", text);
+    put(s, n, id);
+    store_attempt_started(s, n, 1, "n1", 1000000);
+    if (n > 0)
+        end(s, n - 1, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    store_put_meta(s, "last", text);
+}
+
+/* Runs against the failing file layer; counts the groups that were reported as committed. */
+static int run_groups(enum store_mode mode, bool network, unsigned *committed)
+{
+    const struct store_setup setup = {.vfs = FAULT_VFS, .network = network, .pace_us = 1};
+    struct store *s = NULL;
+    int rc = store_open_with(&s, db_path, mode, &me, &setup, &err);
+    int closed;
+
+    *committed = 0;
+    if (rc < 0)
+        return rc;
+    rc = store_start(s, &err);
+    for (unsigned n = 0; rc == 0 && n < GROUPS; n++) {
+        put_group(s, n);
+        if (wait_for(s, store_barrier(s)))
+            *committed = n + 1;
+        else
+            rc = store_failed(s, &err) ? err.code : 0;
+    }
+    closed = store_close(s, rc == 0 ? &err : NULL);
+    if (rc < 0)
+        assert_int_equal(closed, PILOT_ESTORE);
+    return closed < 0 ? closed : rc;
+}
+
+/* The groups that are there; they must be whole, and the first ones. */
+static unsigned whole_groups(void)
+{
+    unsigned tasks = 0, completed, attempts;
+
+    if (access(db_path, F_OK) != 0)
+        return 0;
+    if (strcmp(query("SELECT count(*) FROM sqlite_master"), "0\n") == 0)
+        return 0;
+    assert_string_equal(query("PRAGMA integrity_check"), "ok\n");
+    assert_int_equal(sscanf(query("SELECT count(*), sum(status = 'completed'),"
+                                  " (SELECT count(*) FROM attempts) FROM tasks"),
+                            "%u|%u|%u", &tasks, &completed, &attempts) >= 1,
+                     1);
+    if (tasks == 0) {
+        assert_string_equal(query("SELECT * FROM meta"), "");
+        return 0;
+    }
+    assert_int_equal(attempts, tasks);
+    assert_int_equal(completed, tasks - 1);
+    assert_int_equal(atoi(query("SELECT value FROM meta WHERE key = 'first'")), tasks);
+    assert_int_equal(atoi(query("SELECT value FROM meta WHERE key = 'last'")), tasks);
+    assert_int_equal(atoi(query("SELECT max(seq) FROM tasks")), tasks - 1);
+    return tasks;
+}
+
+static void remove_database(void)
+{
+    static const char *const tails[] = {"", "-wal", "-shm", "-journal", ".lock"};
+    char path[128];
+
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s", db_path, tails[i]);
+        assert_true(unlink(path) == 0 || errno == ENOENT);
+    }
+}
+
+static void fail_every_call(bool sticky, bool network)
+{
+    unsigned committed, errors = 0;
+    int n = 0, rc;
+    bool failed;
+
+    assert_int_equal(faults_register(), SQLITE_OK);
+    do {
+        remove_database();
+        err.text[0] = '\0';
+        faults_arm(++n, sticky);
+        rc = run_groups(STORE_NEW, network, &committed);
+        failed = atomic_load(&faults.failed);
+        faults_arm(0, false);
+        if (rc == 0) {
+            assert_int_equal(committed, GROUPS);
+        } else {
+            errors++;
+            assert_true(strlen(err.text) > 20);
+            assert_non_null(strstr(err.text, db_path));
+        }
+        assert_in_range(whole_groups(), committed, GROUPS);
+        if (whole_groups() > 0)
+            close_store(open_store(STORE_RESUME));
+        else
+            close_store(open_store(STORE_NEW));
+        assert_in_range(n, 1, 2000);
+    } while (failed);
+    assert_true(errors > 30);
+    print_message("%d calls failed one by one, %u were errors\n", n - 1, errors);
+}
+
+static void a_failing_call_loses_nothing_committed(void **state)
+{
+    (void)state;
+    fail_every_call(false, false);
+}
+
+static void a_dying_disk_loses_nothing_committed(void **state)
+{
+    (void)state;
+    fail_every_call(true, false);
+    fail_every_call(true, true);
+}
+
+static void after_a_failure_nothing_is_committed(void **state)
+{
+    const struct store_setup setup = {.vfs = FAULT_VFS};
+    struct store *s = NULL;
+    struct pollfd p;
+
+    (void)state;
+    assert_int_equal(faults_register(), SQLITE_OK);
+    faults_arm(0, false);
+    assert_int_equal(store_open_with(&s, db_path, STORE_NEW, &me, &setup, &err), 0);
+    assert_int_equal(store_start(s, &err), 0);
+    assert_false(store_failed(s, NULL));
+    put_group(s, 0);
+    commit(s);
+    faults_arm(1, false);
+    put_group(s, 1);
+    assert_false(wait_for(s, store_barrier(s)));
+    assert_true(store_failed(s, &err));
+    assert_int_equal(err.code, PILOT_ESTORE);
+    put_group(s, 2); /* the disk would do again; but a gap must not arise */
+    p = (struct pollfd){.fd = store_fd(s), .events = POLLIN};
+    assert_int_equal(store_barrier(s), 3);
+    assert_int_equal(poll(&p, 1, 100), 0);
+    assert_int_equal(store_committed(s), 1);
+    assert_int_equal(store_close(s, &err), PILOT_ESTORE);
+    assert_int_equal(whole_groups(), 1);
+}
+
+/* A pilot that goes on where the database stands and tells each commit on fd. */
+static void run_until_killed(int fd)
+{
+    struct store *s = NULL;
+    unsigned done = whole_groups(), told = done;
+    uint64_t count;
+
+    if (store_open(&s, db_path, done ? STORE_RESUME : STORE_NEW, &me, &err) != 0 ||
+        store_start(s, &err) != 0)
+        _exit(1);
+    for (unsigned n = done;; n++) {
+        struct pollfd p = {.fd = store_fd(s), .events = POLLIN};
+
+        put_group(s, n);
+        store_barrier(s);
+        if (poll(&p, 1, n % 4 ? 0 : 10) <= 0)
+            continue;
+        if (read(p.fd, &count, sizeof(count)) != sizeof(count) || store_failed(s, &err))
+            _exit(1);
+        told = done + (unsigned)store_committed(s);
+        if (write(fd, &told, sizeof(told)) != sizeof(told))
+            _exit(1);
+    }
+}
+
+static unsigned kill_at_random(unsigned *seed)
+{
+    unsigned told = 0, last = 0, wanted = (unsigned)rand_r(seed) % 12;
+    struct timespec later = {0, rand_r(seed) % 20000000};
+    int fds[2], status;
+    pid_t pid;
+
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(fds[0]);
+        run_until_killed(fds[1]);
+    }
+    close(fds[1]);
+    while (wanted-- > 0 && read(fds[0], &told, sizeof(told)) == sizeof(told))
+        last = told;
+    nanosleep(&later, NULL); /* not to wait for something, but to hit any moment of a commit */
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    while (read(fds[0], &told, sizeof(told)) == sizeof(told))
+        last = told;
+    close(fds[0]);
+    return last;
+}
+
+static void a_kill_leaves_all_that_was_committed_in_whole_groups(void **state)
+{
+    unsigned seed = (unsigned)clock_mono_us(), groups = 0;
+
+    (void)state;
+    print_message("seed %u\n", seed);
+    for (int i = 0; i < 20; i++) {
+        unsigned told = kill_at_random(&seed);
+        unsigned there = whole_groups();
+
+        assert_true(there >= told);
+        assert_true(there >= groups);
+        groups = there;
+    }
+    assert_true(groups > 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_failing_call_loses_nothing_committed),
+        TEST(a_dying_disk_loses_nothing_committed),
+        TEST(after_a_failure_nothing_is_committed),
+        TEST(a_kill_leaves_all_that_was_committed_in_whole_groups),
+    };
+
+    return cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
+}
