@@ -75,9 +75,21 @@ static const char *value_of(char *const *env, const char *name)
     return NULL;
 }
 
+/* CPUs that Slurm gave the job on this node, as far as the step can know; 0: not under Slurm.
+ * SLURM_CPUS_ON_NODE counts those of the step; what the job has stands in
+ * SLURM_JOB_CPUS_PER_NODE, "2(x4)", which says nothing certain when nodes differ ("2(x3),1"). */
+static uint32_t slurm_cpus(char *const *env)
+{
+    const char *step = value_of(env, "SLURM_CPUS_ON_NODE");
+    const char *job = value_of(env, "SLURM_JOB_CPUS_PER_NODE");
+    unsigned long of_step = step ? strtoul(step, NULL, 10) : 0;
+    unsigned long of_job = job && strchr(job, ',') == NULL ? strtoul(job, NULL, 10) : 0;
+
+    return (uint32_t)(of_step > of_job ? of_step : of_job);
+}
+
 int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_error *err)
 {
-    const char *slurm_cpus = value_of(environ_before, "SLURM_CPUS_ON_NODE");
     bool mpi = value_of(environ_before, "OMPI_COMM_WORLD_SIZE") != NULL ||
                value_of(environ_before, "PMI_RANK") != NULL ||
                value_of(environ_before, "PMIX_RANK") != NULL;
@@ -87,8 +99,7 @@ int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_er
     if (gethostname(m->host, sizeof(m->host) - 1) < 0)
         return err_set_errno(err, PILOT_ESYS, errno, "cannot learn the name of this host");
     snprintf(m->version, sizeof(m->version), "%s", pilot_version());
-    if (slurm_cpus != NULL && daemon == 0)
-        m->slurm_cpus = (uint32_t)strtoul(slurm_cpus, NULL, 10);
+    m->slurm_cpus = daemon == 0 ? slurm_cpus(environ_before) : 0;
     m->pid = getpid();
     return cpus_mask_of(daemon, m->cpus, sizeof(m->cpus), err);
 }

@@ -1,37 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns the arithmetic of estimate.h. The first duration counts with a deviation of half itself:
- * one sample says little, and a guess of three times that sample is on the safe side. */
+/* Owns the arithmetic of estimate.h. The first durations seen of tasks that started together are
+ * the shortest ones, so the margin begins at twice the peak and shrinks to an eighth of it. */
 #include "core/estimate.h"
 
-#define UNIT 16
-#define LONGEST_MS                                                                                 \
-    (INT64_MAX / (UNIT * 64)) /* half a million years: sums below cannot overflow                  \
-                               */
+#define UNIT 64                              /* a shorter duration pulls the peak 1/64 of the way */
+#define ENOUGH 16                            /* durations after which the margin stays */
+#define LONGEST_MS (INT64_MAX / (UNIT * 64)) /* 70,000 years: nothing below can overflow */
 
 void estimate_add(struct estimate *e, int64_t duration_ms)
 {
-    int64_t x, off;
+    int64_t x;
 
     if (duration_ms < 0)
         duration_ms = 0;
     if (duration_ms > LONGEST_MS)
         duration_ms = LONGEST_MS;
     x = duration_ms * UNIT;
-    if (!e->known) {
-        *e = (struct estimate){.mean = x, .deviation = x / 2, .known = true};
-        return;
-    }
-    off = x - e->mean;
-    e->mean += off / 8;
-    e->deviation += ((off < 0 ? -off : off) - e->deviation) / 4;
+    e->peak = x > e->peak ? x : e->peak - (e->peak - x) / 64;
+    e->count += e->count < ENOUGH;
 }
 
 int64_t estimate_ms(const struct estimate *e)
 {
     int64_t ms;
 
-    if (!e->known)
+    if (e->count == 0)
         return ESTIMATE_UNKNOWN;
-    ms = (e->mean + 4 * e->deviation + UNIT - 1) / UNIT;
+    ms = (e->peak + 2 * e->peak / e->count + UNIT - 1) / UNIT;
     return ms > 0 ? ms : 1;
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How long a task is expected to run, learned from those like it that completed: a mean that
- * forgets, and four times the mean deviation on top, so that the guess is seldom too short. Whole
- * numbers only: the same durations give the same guesses on every machine. */
+/* How long a task is expected to run, learned from those like it that completed: the longest of
+ * the recent ones, forgotten slowly, and a margin. Not a mean: where one task in ten is long, a
+ * mean is wrong for all of them, and the price of a guess that is too short (a wide task waits) is
+ * higher than that of one that is too long (a core idles). Whole numbers only: the same durations
+ * give the same guesses on every machine. */
 #ifndef PILOT_CORE_ESTIMATE_H
 #define PILOT_CORE_ESTIMATE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define ESTIMATE_UNKNOWN INT64_MAX
 
-struct estimate {      /* all zero: nothing learned yet */
-    int64_t mean;      /* in 1/16 ms */
-    int64_t deviation; /* in 1/16 ms */
-    bool known;
+struct estimate {   /* all zero: nothing learned yet */
+    int64_t peak;   /* in 1/64 ms */
+    uint32_t count; /* durations seen, up to a few */
 };
 
 void estimate_add(struct estimate *e, int64_t duration_ms);

@@ -136,9 +136,20 @@ static void set_spare(struct sched *s, int64_t now_ms)
     s->hold.spare = then > cores ? then - cores : 0;
 }
 
+/* Twice as long after each review: a task that is moved again and again comes to rest. */
+static int64_t until_review(struct sched *s)
+{
+    int64_t ms = s->config.patience_ms > REVIEW_MS ? s->config.patience_ms : REVIEW_MS;
+
+    for (unsigned i = 0; i < s->hold.reviews; i++)
+        ms = state_add_ms(ms, ms);
+    return ms;
+}
+
 static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
 {
     bool review = s->hold.key == key;
+    unsigned reviews = review ? s->hold.reviews + (s->hold.reviews < 62) : 0;
     uint32_t cores = state_cores(s, key_task(key));
     int64_t start_ms, later_ms;
     node_id_t node;
@@ -152,8 +163,8 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
         s->hold = (struct hold){.key = key, .node = node, .start_ms = start_ms};
         nodes_hold(&s->nodes, node);
     }
-    later_ms = s->config.patience_ms > REVIEW_MS ? s->config.patience_ms : REVIEW_MS;
-    later_ms = state_add_ms(now_ms, later_ms);
+    s->hold.reviews = reviews;
+    later_ms = state_add_ms(now_ms, until_review(s));
     s->hold.review_ms = start_ms != INT64_MAX && start_ms > later_ms ? start_ms : later_ms;
     set_spare(s, now_ms);
     return 0;

@@ -47,8 +47,9 @@ struct hold {
     int64_t start_ms;  /* when it is expected to start there; INT64_MAX: unknown. Only ever moves
                         * to an earlier time, so that guesses gone wrong do not starve the task */
     int64_t review_ms; /* not started by then: look whether another node is better */
-    uint32_t spare;    /* cores that it is expected to leave free */
-    bool stale;        /* the node has changed since start_ms and spare were computed */
+    unsigned reviews;
+    uint32_t spare; /* cores that it is expected to leave free */
+    bool stale;     /* the node has changed since start_ms and spare were computed */
 };
 
 /* What each action that needs memory of its own will want is reserved before anything changes. */

@@ -379,8 +379,8 @@ static void warn_of_binding(const struct head *h)
         if (n->slurm_cpus <= count_list(n->cpus))
             continue;
         log_warn("Slurm gave this job %u CPUs on node %s, but srun bound pilot-mpi to %u of them "
-                 "(%s); to use them all: srun --ntasks-per-node=1 --cpus-per-task=%u "
-                 "--cpu-bind=none pilot-mpi ...",
+                 "(%s); to use them all: srun --ntasks-per-node=1 --cpus-per-task=%u --cpu-bind=none "
+                 "pilot-mpi ...",
                  n->slurm_cpus, n->name, count_list(n->cpus), n->cpus, n->slurm_cpus);
         return;
     }

@@ -263,32 +263,55 @@ static int note_unknown(struct fields *f, const struct scan_member *member)
     return 0;
 }
 
-/* Notes which fields the object has, into f->found. */
-static int find_fields(struct fields *f, const struct scan_members *members)
+static enum field field_of(const struct scan_text *key)
+{
+    unsigned field = 0;
+
+    while (field < FIELD_COUNT && !value_key_is(key, field_names[field]))
+        field++;
+    return (enum field)field;
+}
+
+/* Notes which fields the object has, into f->found. False: some are unknown or there twice. */
+static bool find_fields(struct fields *f, const struct scan_members *members)
 {
     unsigned seen = 0;
+    bool good = true;
 
     memset(f->found, 0, sizeof(f->found));
     for (size_t i = 0; i < members->count; i++) {
         const struct scan_member *member = &members->list[i];
-        unsigned field = 0;
-        int rc = 0;
+        enum field field = field_of(&member->key);
 
-        while (field < FIELD_COUNT && !value_key_is(&member->key, field_names[field]))
-            field++;
-        if (field < FIELD_COUNT && seen & (1u << field))
-            fields_complain(f, &member->key, "\"%s\" is given twice; remove one of them",
-                            field_names[field]);
-        else if (field < FIELD_COUNT && value_kind(&member->value) != VALUE_NULL)
+        if (field == FIELD_COUNT || seen & (1u << field))
+            good = false;
+        else if (value_kind(&member->value) != VALUE_NULL)
             f->found[field] = member->value;
-        else if (field == FIELD_COUNT && !value_key_is(&member->key, ignored_name))
-            rc = note_unknown(f, member);
-        if (rc < 0)
-            return rc;
         if (field < FIELD_COUNT)
             seen |= 1u << field;
     }
-    return 0;
+    return good;
+}
+
+/* After find_fields, and when the id of the task is known: what find_fields came across. */
+static int complain_of_members(struct fields *f, const struct scan_members *members)
+{
+    unsigned seen = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < members->count && rc == 0; i++) {
+        const struct scan_member *member = &members->list[i];
+        enum field field = field_of(&member->key);
+
+        if (field < FIELD_COUNT && seen & (1u << field))
+            fields_complain(f, &member->key, "\"%s\" is given twice; remove one of them",
+                            field_names[field]);
+        else if (field < FIELD_COUNT)
+            seen |= 1u << field;
+        else if (!value_key_is(&member->key, ignored_name))
+            rc = note_unknown(f, member);
+    }
+    return rc;
 }
 
 static int read_id(struct fields *f, struct task_spec *spec)
@@ -317,6 +340,7 @@ int fields_begin(struct fields *f, const struct scan_text *object,
                  const struct scan_members *members, unsigned line, uint64_t number,
                  struct task_spec *spec)
 {
+    bool good;
     int rc;
 
     f->start = object->p;
@@ -328,8 +352,9 @@ int fields_begin(struct fields *f, const struct scan_text *object,
                         value_kind_words(value_kind(object)));
         return 0;
     }
-    rc = find_fields(f, members);
-    return rc == 0 ? read_id(f, spec) : rc;
+    good = find_fields(f, members);
+    rc = read_id(f, spec);
+    return rc == 0 && !good ? complain_of_members(f, members) : rc;
 }
 
 static int copy_string(char **out, const char *from)
@@ -426,8 +451,8 @@ int fields_set_defaults(struct fields *f, const struct scan_text *value, unsigne
     }
     if (scan_value(value->p, value->p + value->len, &members, &fail) == NULL)
         rc = PILOT_ENOMEM;
-    if (rc == 0)
-        rc = find_fields(f, &members);
+    if (rc == 0 && !find_fields(f, &members))
+        rc = complain_of_members(f, &members);
     if (rc == 0 && f->found[FIELD_ID].p != NULL)
         fields_complain(f, &f->found[FIELD_ID],
                         "\"id\" cannot have a default; give each task its own");

@@ -49,7 +49,7 @@ struct msg_hello {
     char host[MSG_NAME_MAX];
     char version[32];          /* of the program: all ranks must be the same */
     char cpus[MSG_CPUS_MAX];   /* list of CPUs that this rank may use */
-    uint32_t slurm_cpus;       /* SLURM_CPUS_ON_NODE; 0: not under Slurm */
+    uint32_t slurm_cpus;       /* CPUs that Slurm gave the job on this node; 0: not under Slurm */
     int64_t pid;
 };
 

@@ -64,9 +64,11 @@ END
 test_missing_file_is_bad_input() {
     expect 2 nosuchfile.json
     assert_contains err nosuchfile.json
-    assert_untouched
     expect 2 .
-    assert_untouched
+    # The mistake has no consequences.
+    echo 'echo hi' >tasks.txt
+    expect 0 tasks.txt
+    assert_file pilot_runs/1/stdout.txt hi
 }
 
 # "a word" for each id that ran, sorted.
@@ -93,10 +95,14 @@ test_forms_of_input() {
     assert_eq "list on stdin" "1 one;2 two;" "$(ran list.stdin)"
 }
 
-test_empty_files() {
-    expect 0 - </dev/null
-    echo '[]' | expect 0 --fresh -
-    printf '# nothing\n\n' | expect 0 --fresh -
+test_files_without_tasks_are_refused() {
+    local content
+    for content in '' '[]' '{"tasks": []}' '# nothing'; do
+        echo "$content" >f
+        expect 2 f
+        assert_eq "lines of error for '$content'" 1 "$(wc -l <err)"
+        assert_contains err "f: "
+    done
 }
 
 test_places() {
@@ -161,10 +167,11 @@ test_pipe_gets_plain_lines_with_time_stamps() {
 test_terminal_has_a_live_line() {
     printf 'sleep 1.5\n' >tasks.txt
     python3 - "$PILOT" <<'END' || fail "see above"
-import os, pty, sys
+import fcntl, os, pty, struct, sys, termios
 pid, fd = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm"
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     os.execv(sys.argv[1], [sys.argv[1], "tasks.txt"])
 text = b""
 while True:
