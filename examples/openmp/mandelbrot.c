@@ -4,8 +4,12 @@
  *     ./mandelbrot POINTS_A_SIDE
  *
  * Nothing here knows of pilot-mpi: the number of threads comes from OMP_NUM_THREADS, which the pilot
- * sets to the cores of the task, and the threads stay on those cores because the task is pinned. */
+ * sets to the cores of the task, and the threads stay on those cores because the task is pinned. It
+ * prints which CPUs they were seen on. */
+#define _GNU_SOURCE
 #include <omp.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,20 +35,32 @@ int main(int argc, char **argv)
     long side = argc > 1 ? strtol(argv[1], NULL, 10) : 1000;
     long inside = 0;
     double start = omp_get_wtime();
+    static bool seen[CPU_SETSIZE];
 
     if (side < 1) {
         fprintf(stderr, "mandelbrot: how many points a side? A positive number, not '%s'\n", argv[1]);
         return 2;
     }
 #pragma omp parallel for schedule(dynamic, 8) reduction(+ : inside)
-    for (long row = 0; row < side; row++)
+    for (long row = 0; row < side; row++) {
+        int cpu = sched_getcpu();
+
+        if (cpu >= 0 && cpu < CPU_SETSIZE) {
+#pragma omp atomic write
+            seen[cpu] = true;
+        }
         for (long col = 0; col < side; col++)
             inside += is_inside(-2 + 2.5 * ((double)col + 0.5) / (double)side,
                                 1.25 * ((double)row + 0.5) / (double)side);
+    }
 
     /* The set is symmetric: 2.5 x 1.25 is the upper half. */
-    printf("area %.5f with %ld points, %d threads, %.2f s\n",
+    printf("area %.5f with %ld points, %d threads on CPUs",
            2 * 2.5 * 1.25 * (double)inside / ((double)side * (double)side), side * side,
-           omp_get_max_threads(), omp_get_wtime() - start);
+           omp_get_max_threads());
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (seen[cpu])
+            printf(" %d", cpu);
+    printf(", %.2f s\n", omp_get_wtime() - start);
     return 0;
 }

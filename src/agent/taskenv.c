@@ -191,6 +191,15 @@ static bool launched(char *const *env)
     return false;
 }
 
+/* OMP_NUM_THREADS as an outer pilot sets it for its tasks, not as a person sets it. */
+static bool is_outer_default(char *const *env, const char *entry)
+{
+    const char *cores = find(env, "PILOT_CORES");
+
+    return cores != NULL && has_prefix(entry, "OMP_NUM_THREADS=") &&
+           strcmp(entry + strlen("OMP_NUM_THREADS="), cores) == 0;
+}
+
 char **taskenv_base(char *const *environ_before, bool keep)
 {
     bool by_launcher = launched(environ_before);
@@ -201,7 +210,8 @@ char **taskenv_base(char *const *environ_before, bool keep)
     for (size_t i = 0; environ_before[i] != NULL; i++) {
         enum fate fate = fate_of(environ_before[i]);
 
-        if (keep || fate == KEEP || (fate == CONFIG && !by_launcher))
+        if (keep || (fate == KEEP && !is_outer_default(environ_before, environ_before[i])) ||
+            (fate == CONFIG && !by_launcher))
             list_add(&l, strdup(environ_before[i]));
     }
     for (size_t i = 0; environ_before[i] != NULL; i++) {

@@ -164,8 +164,8 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
         nodes_hold(&s->nodes, node);
     }
     s->hold.reviews = reviews;
-    later_ms = state_add_ms(now_ms, until_review(s));
-    s->hold.review_ms = start_ms != INT64_MAX && start_ms > later_ms ? start_ms : later_ms;
+    later_ms = start_ms != INT64_MAX && start_ms > now_ms ? start_ms : now_ms;
+    s->hold.review_ms = state_add_ms(later_ms, until_review(s));
     set_spare(s, now_ms);
     return 0;
 }

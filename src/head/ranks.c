@@ -394,7 +394,6 @@ static void send_welcomes(struct head *h)
     if (m == NULL)
         BUG("out of memory while starting");
     m->grace_ms = h->opt->grace_ms;
-    m->silence_ms = h->mpi != NULL ? h->opt->node_timeout_ms : 0;
     m->use_hyperthreads = h->opt->use_hyperthreads;
     m->no_pin = h->opt->no_pin;
     m->keep_env = h->opt->keep_env;
@@ -406,6 +405,7 @@ static void send_welcomes(struct head *h)
         if (h->ranks[i].node == NODE_ID_NONE || (i == 0 && h->agent == NULL))
             continue;
         n = &h->nodes[h->ranks[i].node];
+        m->silence_ms = i != 0 ? h->opt->node_timeout_ms : 0; /* our own agent shares our fate */
         m->role = h->ranks[i].is_agent ? ROLE_AGENT : ROLE_SURPLUS;
         snprintf(m->node, sizeof(m->node), "%s", n->name);
         snprintf(m->cpus, sizeof(m->cpus), "%s", n->cpus);

@@ -115,37 +115,40 @@ int fields_id(struct fields *f, const struct scan_text *value, const char *what,
     return 0;
 }
 
-/* A number between min and max. False: complained. */
-static bool number_between(struct fields *f, const struct scan_text *value, enum field field,
-                           double min, double max, double *out)
+/* A number between min and max. 1; 0: complained; or PILOT_ENOMEM. */
+static int number_between(struct fields *f, const struct scan_text *value, enum field field,
+                          double min, double max, double *out)
 {
     const char *name = field_names[field];
     enum value_kind kind = value_kind(value);
+    int rc;
 
     if (kind != VALUE_NUMBER) {
         fields_complain(f, value, "%s must be a number, not %s; write it like \"%s\": 2", name,
                         value_kind_words(kind), name);
-        return false;
+        return 0;
     }
-    if (!value_number(value, out) || *out < min || *out > max) {
-        fields_complain(f, value, "%s is out of range: %.*s; it must be from %.0f to %.0f", name,
-                        shown_len(value), value->p, min, max);
-        return false;
-    }
-    return true;
+    rc = value_number(value, out);
+    if (rc == PILOT_ENOMEM)
+        return rc;
+    if (rc == 0 && *out >= min && *out <= max)
+        return 1;
+    fields_complain(f, value, "%s is out of range: %.*s; it must be from %.0f to %.0f", name,
+                    shown_len(value), value->p, min, max);
+    return 0;
 }
 
 /* The same for whole numbers; 2.0 is one. */
-static bool integer_between(struct fields *f, const struct scan_text *value, enum field field,
-                            double min, double max, double *out)
+static int integer_between(struct fields *f, const struct scan_text *value, enum field field,
+                           double min, double max, double *out)
 {
-    if (!number_between(f, value, field, min, max, out))
-        return false;
-    if (*out == floor(*out))
-        return true;
+    int rc = number_between(f, value, field, min, max, out);
+
+    if (rc != 1 || *out == floor(*out))
+        return rc;
     fields_complain(f, value, "%s must be a whole number, not %.*s; it must be from %.0f to %.0f",
                     field_names[field], shown_len(value), value->p, min, max);
-    return false;
+    return 0;
 }
 
 static int read_command(struct fields *f, const struct scan_text *value, struct task_spec *spec)
@@ -165,9 +168,10 @@ static int read_command(struct fields *f, const struct scan_text *value, struct 
 static int read_cores(struct fields *f, const struct scan_text *value, struct task_spec *spec)
 {
     double cores;
+    int rc = integer_between(f, value, FIELD_CORES, 1, CORES_MAX, &cores);
 
-    if (!integer_between(f, value, FIELD_CORES, 1, CORES_MAX, &cores))
-        return 0;
+    if (rc != 1)
+        return rc;
     if (f->config != NULL && f->config->max_cores > 0 && cores > f->config->max_cores)
         fields_complain(f, value, "cores is %.0f, but %s; ask for at most %u", cores,
                         f->config->max_cores_of != NULL ? f->config->max_cores_of
@@ -181,9 +185,10 @@ static int read_cores(struct fields *f, const struct scan_text *value, struct ta
 static int read_timeout(struct fields *f, const struct scan_text *value, struct task_spec *spec)
 {
     double seconds;
+    int rc = number_between(f, value, FIELD_TIMEOUT, 0, TIMEOUT_MAX_S, &seconds);
 
-    if (!number_between(f, value, FIELD_TIMEOUT, 0, TIMEOUT_MAX_S, &seconds) || seconds == 0)
-        return 0;
+    if (rc != 1 || seconds == 0)
+        return rc < 0 ? rc : 0;
     /* Up to whole milliseconds, but 0.07 s is 70 ms although 0.07 * 1000 is a little more. */
     spec->timeout_ms = (int64_t)ceil(seconds * 1000 - (1e-6 + 1e-12 * seconds));
     if (spec->timeout_ms == 0)
@@ -194,18 +199,22 @@ static int read_timeout(struct fields *f, const struct scan_text *value, struct 
 static int read_priority(struct fields *f, const struct scan_text *value, struct task_spec *spec)
 {
     double priority;
+    int rc = integer_between(f, value, FIELD_PRIORITY, INT32_MIN, INT32_MAX, &priority);
 
-    if (integer_between(f, value, FIELD_PRIORITY, INT32_MIN, INT32_MAX, &priority))
-        spec->priority = (int32_t)priority;
+    if (rc != 1)
+        return rc;
+    spec->priority = (int32_t)priority;
     return 0;
 }
 
 static int read_max_retries(struct fields *f, const struct scan_text *value, struct task_spec *spec)
 {
     double retries;
+    int rc = integer_between(f, value, FIELD_MAX_RETRIES, 0, RETRIES_MAX, &retries);
 
-    if (integer_between(f, value, FIELD_MAX_RETRIES, 0, RETRIES_MAX, &retries))
-        spec->max_retries = (uint32_t)retries;
+    if (rc != 1)
+        return rc;
+    spec->max_retries = (uint32_t)retries;
     return 0;
 }
 

@@ -180,8 +180,11 @@ static const char *next_alike(const struct split *s, const char *element, const 
 /* Behind the broken element: past its balanced brackets and the ',' that follows, or at the ']'. */
 static const char *behind_balanced(const struct split *s, const char *element)
 {
-    const char *next = *element == '{' || *element == '[' ? scan_balanced(element, s->end) : NULL;
+    const char *next;
 
+    if (element == s->end || (*element != '{' && *element != '['))
+        return NULL;
+    next = scan_balanced(element, s->end);
     if (next == NULL || next <= s->fail.at)
         return NULL;
     next = scan_blank(next, s->end);

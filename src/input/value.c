@@ -66,16 +66,18 @@ int value_string(const struct scan_text *value, char **out)
     return *out != NULL ? 0 : PILOT_ENOMEM;
 }
 
-bool value_number(const struct scan_text *value, double *out)
+int value_number(const struct scan_text *value, double *out)
 {
     cJSON *item;
 
     if (value->len > NUMBER_TEXT_MAX)
-        return false;
+        return PILOT_EINVAL;
     item = cJSON_ParseWithLength(value->p, value->len);
-    *out = cJSON_GetNumberValue(item); /* NaN without an item */
+    if (item == NULL)
+        return PILOT_ENOMEM;
+    *out = cJSON_GetNumberValue(item);
     cJSON_Delete(item);
-    return isfinite(*out);
+    return isfinite(*out) ? 0 : PILOT_EINVAL;
 }
 
 bool value_is_integer(const struct scan_text *value)
@@ -104,16 +106,26 @@ int value_key(const struct scan_text *key, char **out)
     return value_string(&quoted, out);
 }
 
+/* Decodes by itself instead of by cJSON: it is asked for every member of every task, and a lack of
+ * memory could not be told from another name. */
 bool value_key_is(const struct scan_text *key, const char *name)
 {
-    char *plain;
-    bool equal;
+    const char *p = key->p;
+    const char *end = key->p + key->len;
 
-    if (memchr(key->p, '\\', key->len) == NULL)
-        return strlen(name) == key->len && memcmp(key->p, name, key->len) == 0;
-    if (value_key(key, &plain) < 0)
-        return false;
-    equal = strcmp(plain, name) == 0;
-    free(plain);
-    return equal;
+    for (; p < end && *name != '\0'; name++) {
+        char code[5] = "";
+
+        if (*p != '\\' && *p == *name) {
+            p++;
+            continue;
+        }
+        if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
+            return false; /* no name has a character that needs another escape */
+        memcpy(code, p + 2, 4);
+        if (strtoul(code, NULL, 16) != (unsigned char)*name)
+            return false;
+        p += 6;
+    }
+    return p == end && *name == '\0';
 }

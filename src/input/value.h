@@ -26,8 +26,8 @@ const char *value_kind_words(enum value_kind kind);
  */
 int value_string(const struct scan_text *value, char **out);
 
-/* False: too large for a double, or of more digits than any sensible number. */
-bool value_number(const struct scan_text *value, double *out);
+/* PILOT_EINVAL: too large for a double, or of more digits than any sensible number. */
+int value_number(const struct scan_text *value, double *out);
 
 /* Is it a number without fraction or exponent? Then its text is its exact value. */
 bool value_is_integer(const struct scan_text *value);

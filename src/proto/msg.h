@@ -61,7 +61,7 @@ struct msg_welcome {
     char cpus[MSG_CPUS_MAX];   /* union of what the node's ranks may use */
     char workdir[4096];        /* absolute; "": nothing will be run (a dry run) */
     int64_t grace_ms;
-    int64_t silence_ms;        /* the other side is lost after so long without a message */
+    int64_t silence_ms;        /* the head is lost after so long without a message; 0: never */
     bool use_hyperthreads;
     bool no_pin;
     bool keep_env;

@@ -157,7 +157,7 @@ static void fill_bar(char *dst, const struct report_progress *p, size_t cells)
     dst[0] = '[';
     memset(dst + 1, '#', full);
     memset(dst + 1 + full, '.', cells - full);
-    strcpy(dst + 1 + cells, "] ");
+    memcpy(dst + 1 + cells, "] ", sizeof("] "));
 }
 
 static void fit(struct line *l, const struct report_progress *p, size_t width)

@@ -16,11 +16,12 @@
 #include "common/clock.h"
 #include "report/text.h"
 
-#define LINES_MAX (256 * 1024) /* held for a reader that does not read */
-#define LINES_FULL (32 * 1024) /* written at once, whatever the time */
+#define LINES_MAX ((size_t)256 * 1024) /* held for a reader that does not read */
+#define LINES_FULL ((size_t)32 * 1024) /* written at once, whatever the time */
 #define DRAIN_MS 3000
 
-#define ERASE "\r\x1b[K"
+#define CLEAR "\x1b[K" /* from the cursor to the end of the line */
+#define ERASE "\r" CLEAR
 
 static bool same_file(int a, int b)
 {
@@ -166,7 +167,7 @@ static void compose(struct screen *s)
     outq_put(&s->out, s->lines.data, s->lines.len);
     if (s->live.len > 0) {
         outq_put(&s->out, s->live.data, s->live.len);
-        outq_put(&s->out, ERASE + 1, sizeof(ERASE) - 2);
+        outq_put(&s->out, CLEAR, sizeof(CLEAR) - 1);
     }
     s->live_shown = (unsigned)s->live.len;
     buf_clear(&s->lines);

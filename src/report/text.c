@@ -212,7 +212,7 @@ static size_t safe_char(const unsigned char *s, size_t len, bool utf8, bool line
             return skip;
     }
     if (n == 1 && cp == '\t')
-        strcpy(dst, "    ");
+        snprintf(dst, 8, "    ");
     else if (n == 1 && (cp < 0x20 || cp == 0x7f) && !(lines && cp == '\n'))
         snprintf(dst, 8, "^%c", (int)(cp ^ 0x40));
     else if (n == 1 || (n > 1 && utf8 && !steers(cp)))

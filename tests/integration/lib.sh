@@ -257,8 +257,8 @@ mpirun_pilot() { # RANKS ARGS...: like pilot()
 }
 
 # The flags that a pilot needs: one rank a node that may use the whole node, and a step that does
-# not end because one node did.
-SRUN_FLAGS="--ntasks-per-node=1 --exclusive --cpu-bind=none --no-kill --kill-on-bad-exit=0 --wait=0"
+# not end because one node did. (Set by cluster_up. `srun --exclusive` alone gives a rank one CPU.)
+SRUN_FLAGS=
 
 # Not below the build directory, whose path may be too long for the name of a socket.
 CLUSTER_DIR=/var/tmp/pilot-test-$$/vc
@@ -269,6 +269,7 @@ cluster_up() { # [NODES [CPUS]]
     local reason
     reason=$(cluster check) || skip "${reason#vcluster: }"
     CLUSTER_UP=1
+    SRUN_FLAGS="--ntasks-per-node=1 --cpus-per-task=${2:-$(nproc)} --cpu-bind=none --no-kill --kill-on-bad-exit=0 --wait=0"
     # The daemons are not processes of a test that were left behind.
     (unset TEST_MARKER && cluster up "$@") || { echo "the virtual cluster did not start" >&2 && exit 1; }
 }

@@ -58,7 +58,7 @@ ranks() {
 # run START CPUS CORES [NAME=VALUE...] -- COMMAND...: runs it as a task of a pilot that was itself
 # started by START: the command words in the array of that name.
 start_alone=(env)
-start_mpirun=("$mpirun" --oversubscribe -np 1)
+start_mpirun=("$mpirun" --oversubscribe --bind-to none -np 1)
 start_mpirun_bound=("$mpirun" --oversubscribe --bind-to core --mca btl self,vader -np 1)
 start_mpich=("$mpich" -np 1)
 # What a step of Slurm has in its environment. There is no such node and no such job: a launcher that
@@ -68,7 +68,7 @@ start_slurm=(env SLURM_JOB_ID=99 SLURM_JOBID=99 SLURM_NODELIST=nowhere[1-2] SLUR
     SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_STEP_ID=0 SLURM_STEPID=0 SLURM_STEP_NODELIST=nowhere[1-2]
     SLURM_JOB_CPUS_PER_NODE="1(x2)" SLURM_CPU_BIND=quiet,mask_cpu:0x1 SLURM_MPI_TYPE=pmix
     PMIX_RANK=0 PMIX_NAMESPACE=slurm.pmix.99.0 PMIX_SERVER_URI4=nowhere PMI_RANK=0 PMI_SIZE=2 PMI_FD=77)
-start_task=("$bin/as_task" "$dir" "$a" 1 --)
+start_task=("$bin/as_task" "$dir" "$both" 2 --)
 
 run() {
     local -n start=start_$1
@@ -90,7 +90,9 @@ for start in alone mpirun mpirun_bound mpich slurm task; do
     place $start "$b" 1 "-np 1" "0:$b"
     place $start "$both" 2 "-np 2" "0:$a 1:$b"
     place $start "$b" 1 "-np 3" "0:$b 1:$b 2:$b"
-    place $start "" 2 "-np 2" "0:$allowed 1:$allowed"
+    # A task that is not pinned has the mask that as_task was started with.
+    [ $start = mpirun_bound ] || [ $start = task ] ||
+        place $start "" 2 "-np 2" "0:$allowed 1:$allowed"
     check "$start: MPI program without a launcher" "0:$b" "$(run $start "$b" 1 -- "$where" | ranks)"
     if [ -n "$mpich" ]; then
         # Programs built with MPICH may be absent, processes suffice to see where they are put.

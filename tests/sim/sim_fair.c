@@ -23,15 +23,15 @@ struct workload {
 #define PATIENCE_MS 10000
 
 static const struct workload workloads[] = {
-    {"constant, one wide task", 4, 8, 1, 8, 1, CONSTANT, false, 20000, 1.1},
-    {"uniform, one wide task", 4, 8, 1, 8, 1, UNIFORM, false, 20000, 1.1},
-    {"uniform with timeouts", 4, 8, 1, 8, 1, UNIFORM, true, 20000, 1.1},
-    {"uniform, the wide one leaves room", 2, 16, 1, 10, 1, UNIFORM, false, 20000, 1.1},
-    {"two kinds of duration", 4, 8, 1, 8, 1, TWO_KINDS, false, 30000, 2.1},
-    {"several wide tasks", 2, 8, 1, 8, 4, UNIFORM, false, 20000, 1.1},
-    {"narrow tasks of 3 cores", 3, 8, 3, 7, 3, UNIFORM, false, 20000, 1.1},
-    {"one node", 1, 4, 1, 4, 3, UNIFORM, false, 10000, 1.1},
-    {"short tasks, many nodes", 64, 8, 1, 8, 2, UNIFORM, false, 500, 1.1},
+    {"constant, one wide task", 4, 8, 1, 8, 1, CONSTANT, false, 20000, 2.2},
+    {"uniform, one wide task", 4, 8, 1, 8, 1, UNIFORM, false, 20000, 2.2},
+    {"uniform with timeouts", 4, 8, 1, 8, 1, UNIFORM, true, 20000, 2.2},
+    {"uniform, the wide one leaves room", 2, 16, 1, 10, 1, UNIFORM, false, 20000, 2.2},
+    {"two kinds of duration", 4, 8, 1, 8, 1, TWO_KINDS, false, 30000, 2.2},
+    {"several wide tasks", 2, 8, 1, 8, 4, UNIFORM, false, 20000, 2.2},
+    {"narrow tasks of 3 cores", 3, 16, 3, 14, 3, UNIFORM, false, 20000, 2.2},
+    {"one node", 1, 4, 1, 4, 3, UNIFORM, false, 10000, 2.2},
+    {"short tasks, many nodes", 64, 8, 1, 8, 2, UNIFORM, false, 500, 2.2},
 };
 
 struct stream {

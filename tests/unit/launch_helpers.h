@@ -236,7 +236,7 @@ static inline struct attempt_result finish(struct fixture *f, const char *id, co
 static inline const char *content(const struct fixture *f, const char *name)
 {
     static char text[65536];
-    char path[PATH_MAX];
+    char path[2 * PATH_MAX];
     size_t n = 0;
     FILE *file;
 
@@ -330,32 +330,40 @@ static inline void make_daemon(const char *pids)
 }
 
 /* A tree that ignores TERM, each process in a session of its own, and which replaces those killed. */
-static inline _Noreturn void be_bush(const char *pids, int depth)
+static inline _Noreturn void be_bush(const char *pids)
 {
+    int depth = 2;
+    int children = 0;
+
     be_stubborn();
-    (void)setsid();
-    write_pid(pids);
-    for (int i = 0; depth > 0 && i < 3; i++)
-        if (fork() == 0)
-            be_bush(pids, depth - 1);
     for (;;) {
-        if (depth == 0)
+        if (depth > 0 && children < 3) {
+            if (fork() == 0) {
+                depth--;
+                children = 0;
+                (void)setsid();
+                write_pid(pids);
+                continue;
+            }
+            children++;
+        } else if (depth == 0) {
             pause();
-        else if (wait(NULL) > 0 && fork() == 0)
-            be_bush(pids, depth - 1);
+        } else if (wait(NULL) > 0) {
+            children--;
+        }
     }
 }
 
 static inline void burn(int ms, size_t mib)
 {
     clock_t until = clock() + (clock_t)ms * CLOCKS_PER_SEC / 1000;
-    char *block = malloc(mib << 20);
+    volatile char *block = malloc(mib << 20);
 
-    if (block != NULL)
-        memset(block, 1, mib << 20);
+    for (size_t i = 0; block != NULL && i < mib << 20; i += 4096)
+        block[i] = 1;
     while (clock() < until)
         ;
-    free(block);
+    free((void *)block);
 }
 
 /* `helper MODE ARGUMENT...`: the exit status. */
@@ -372,7 +380,7 @@ static inline int helper_main(char **argv)
         for (;;)
             pause();
     } else if (strcmp(mode, "bush") == 0) {
-        be_bush(argv[1], 2);
+        be_bush(argv[1]);
     } else if (strcmp(mode, "burn") == 0) { /* in a grandchild */
         if (fork() == 0) {
             burn(200, 64);

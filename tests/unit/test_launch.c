@@ -462,28 +462,24 @@ static void many_at_once(void **state)
     enum { N = 256 };
     bool seen[N] = {false};
     struct launch_event ev;
+    char path[256];
     char id[16];
 
     for (unsigned i = 0; i < N; i++) {
-        struct launch_request req = request(id, "until [ -e ../go ]; do sleep 0.05; done");
+        struct launch_request req = request(id, "until [ -e ../flag ]; do sleep 0.05; done");
 
         snprintf(id, sizeof(id), "m%u", i);
         req.key = i;
         run(f, &req);
     }
-    assert_int_equal(launcher_running(f->l), N);
-    /* The last one runs although none has ended: all are at work at once. */
-    while (strcmp(id, "") != 0 && access(f->workdir, F_OK) == 0) {
-        char path[256];
-
-        assert_int_equal(launcher_next(f->l, &ev), 0);
-        snprintf(path, sizeof(path), "%s/%s/stdout.txt", f->workdir, id);
-        if (access(path, F_OK) == 0)
-            break;
-        nap();
+    /* Each has begun although none has ended: all are at work at once. */
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "%s/m%u/stdout.txt", f->workdir, i);
+        AWAIT((assert_int_equal(launcher_next(f->l, &ev), 0), access(path, F_OK) == 0));
     }
+    assert_int_equal(launcher_running(f->l), N);
     {
-        struct launch_request req = request("go", "echo > ../go");
+        struct launch_request req = request("go", "echo > ../flag");
 
         req.key = N;
         run(f, &req);

@@ -68,6 +68,10 @@ static void many_alike_nodes_share_a_line(void **state)
     start_with_nodes(f, names, 21, 1);
     assert_non_null(strstr(f->out, "\n  gpu7: odd\n"));
     assert_non_null(strstr(f->out, "\n  login,n[002-011,101-109].hpc1 (20 nodes): even\n"));
+    for (unsigned i = 0; i < 20; i++)
+        snprintf(names[i], sizeof(names[0]), "n%u.%s", i / 2, i % 2 == 0 ? "a" : "b");
+    start_with_nodes(f, names, 20, 0);
+    assert_non_null(strstr(f->out, "\n  n[0-9].a,n[0-9].b (20 nodes): even\n"));
     report_destroy(f->r);
 }
 
@@ -202,8 +206,10 @@ static void long_output_shows_whole_lines(void **state)
 {
     struct fix *f = *state;
     struct report_failure failure = {"a", 1, result_of(REASON_EXIT, 3, 0, 1)};
-    struct report_end e = {
-        .summary = {.failed = 1}, .failures = &failure, .failure_count = 1, .db = "d"};
+    struct report_end e = {.summary = {.failed = 1, .wall_s = 1, .core_s = 3, .cores = 2},
+                           .failures = &failure,
+                           .failure_count = 1,
+                           .db = "d"};
     struct pilot_error err;
     char text[8192];
 
@@ -217,8 +223,8 @@ static void long_output_shows_whole_lines(void **state)
     report_destroy(f->r);
     assert_non_null(strstr(f->out, "Failed tasks:\n"));
     assert_non_null(strstr(f->out, "/a/stderr.txt:\n    | behind\n    | last\nCore"));
-    assert_non_null(strstr(f->out, "Core utilisation: 0% of 0 cores\n"));
-    assert_non_null(strstr(f->out, "Wall time: 0.0s | CPU time: 0.0s (0.0x speedup)\n"));
+    assert_non_null(strstr(f->out, "Core utilisation: 100% of 2 cores\n"));
+    assert_non_null(strstr(f->out, "Wall time: 1.0s | CPU time: 0.0s (0.0x speedup)\n"));
 }
 
 static cJSON *read_summary(const struct fix *f)

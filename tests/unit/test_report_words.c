@@ -68,6 +68,7 @@ static void foreign_text_cannot_steer_a_terminal(void **state)
          true, false, 0, "\\xe2\\x80\\xaex"},
         {"\xed\xa0\x80", true, false, 0, "\\xed\\xa0\\x80"},
         {"\xc0\x80\xf5", true, false, 0, "\\xc0\\x80\\xf5"},
+        {"\xe0\x80\x80", true, false, 0, "\\xe0\\x80\\x80"},
         {"\xe2\x96", true, false, 0, "\\xe2\\x96"},
         {"abcdef", true, false, 3, "abc..."},
         {"abc", true, false, 3, "abc"},
@@ -85,6 +86,18 @@ static void foreign_text_cannot_steer_a_terminal(void **state)
         assert_string_equal((char *)b.data, cases[i].out);
         buf_fini(&b);
     }
+}
+
+static void text_is_not_read_beyond_its_length(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b);
+    text_safe(&b, "\xe2\x96\xb6", 2, true, false, 0);
+    buf_put(&b, "", 1);
+    assert_string_equal((char *)b.data, "\\xe2\\x96");
+    buf_fini(&b);
 }
 
 static void causes_are_worded(void **state)
@@ -154,24 +167,29 @@ static void rate_follows_what_happens_lately(void **state)
 
 static void tasks_that_end_together_do_not_fool_the_rate(void **state)
 {
-    struct report_progress p = {.running = 8, .waiting = 80};
-    struct live_pace pace;
+    static const unsigned at_once[] = {8, 100};
 
     (void)state;
-    live_pace_init(&pace, 0, 0);
-    /* 8 at a time, a minute each. */
-    for (int64_t now = 0; now <= 600000; now += 500) {
-        if (now > 0 && now % 60000 == 0)
-            p.completed += 8;
-        live_pace_update(&pace, &p, now);
-        if (now > 180000) /* 8 a minute is 0.133 */
-            assert_true(live_rate(&pace) > 0.09 && live_rate(&pace) < 0.20);
+    for (size_t i = 0; i < 2; i++) {
+        struct report_progress p = {.running = at_once[i], .waiting = at_once[i] * 10};
+        double rate = at_once[i] / 60.0;
+        struct live_pace pace;
+
+        live_pace_init(&pace, 0, 0);
+        /* So many at a time, a minute each. */
+        for (int64_t now = 0; now <= 600000; now += 500) {
+            if (now > 0 && now % 60000 == 0)
+                p.completed += at_once[i];
+            live_pace_update(&pace, &p, now);
+            if (now > 180000)
+                assert_true(live_rate(&pace) > 0.6 * rate && live_rate(&pace) < 1.5 * rate);
+        }
+        /* What waits takes 10 minutes; the last of those that run has nearly one left. */
+        assert_in_range(live_left_ms(&pace, &p), 500000, 780000);
+        p.waiting = 0;
+        p.running = 1;
+        assert_in_range(live_left_ms(&pace, &p), 20000, 40000);
     }
-    /* 80 waiting are 10 minutes; of the 8 running the last has 8/9 of a minute left. */
-    assert_in_range(live_left_ms(&pace, &p), 500000, 780000);
-    p.waiting = 0;
-    p.running = 1;
-    assert_in_range(live_left_ms(&pace, &p), 20000, 40000);
 }
 
 static void history_reaches_back_for_hours(void **state)
@@ -308,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REPORT_TEST(numbers_are_worded_for_people),
         REPORT_TEST(foreign_text_cannot_steer_a_terminal),
+        REPORT_TEST(text_is_not_read_beyond_its_length),
         REPORT_TEST(causes_are_worded),
         REPORT_TEST(the_locale_decides_about_utf8),
         REPORT_TEST(rate_follows_what_happens_lately),
