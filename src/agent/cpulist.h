@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lists of CPU numbers ("0-3,8") as hwloc bitmaps; for the files of this directory that use hwloc. */
+/* Lists of CPU numbers ("0-3,8") as hwloc bitmaps; for the files of this directory that use hwloc.
+ */
 #ifndef PILOT_AGENT_CPULIST_H
 #define PILOT_AGENT_CPULIST_H
 

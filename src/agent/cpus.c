@@ -26,13 +26,14 @@
 struct cpus {
     hwloc_topology_t topology; /* NULL: virtual cores */
     struct placement *place;
-    hwloc_obj_t *core_of;      /* by index: the hwloc core; NULL: virtual cores */
-    hwloc_bitmap_t *pus;       /* by index: its allowed PUs; NULL: virtual cores */
+    hwloc_obj_t *core_of; /* by index: the hwloc core; NULL: virtual cores */
+    hwloc_bitmap_t *pus;  /* by index: its allowed PUs; NULL: virtual cores */
     unsigned total;
-    bool threads;              /* an index is a hardware thread */
+    bool threads; /* an index is a hardware thread */
 };
 
-/* ---- Loading the topology ------------------------------------------------------------------------ */
+/* ---- Loading the topology
+ * ------------------------------------------------------------------------ */
 
 static int set_source(hwloc_topology_t t, const struct cpus_config *config, struct pilot_error *err)
 {
@@ -113,7 +114,8 @@ static int find_allowed(hwloc_topology_t t, const struct cpus_config *config, hw
                    config->allowed != NULL ? config->allowed : "", list);
 }
 
-/* ---- Cores --------------------------------------------------------------------------------------- */
+/* ---- Cores
+ * --------------------------------------------------------------------------------------- */
 
 static int add_index(struct cpus *c, hwloc_obj_t core, hwloc_bitmap_t pus)
 {
@@ -170,7 +172,8 @@ static int find_cores(struct cpus *c, hwloc_const_bitmap_t allowed, unsigned max
     return 0;
 }
 
-/* ---- Domains ------------------------------------------------------------------------------------- */
+/* ---- Domains
+ * ------------------------------------------------------------------------------------- */
 
 /* The NUMA node of a core: the smallest that holds it (memory of different kinds may overlap). */
 static unsigned numa_of(hwloc_topology_t t, hwloc_obj_t core)
@@ -179,8 +182,7 @@ static unsigned numa_of(hwloc_topology_t t, hwloc_obj_t core)
 
     while ((node = hwloc_get_next_obj_by_type(t, HWLOC_OBJ_NUMANODE, node)) != NULL)
         if (hwloc_bitmap_isincluded(core->cpuset, node->cpuset) &&
-            (best == NULL ||
-             hwloc_bitmap_weight(node->cpuset) < hwloc_bitmap_weight(best->cpuset)))
+            (best == NULL || hwloc_bitmap_weight(node->cpuset) < hwloc_bitmap_weight(best->cpuset)))
             best = node;
     return best != NULL ? best->logical_index : NO_KEY;
 }
@@ -246,7 +248,8 @@ static int add_levels(struct cpus *c)
     return rc;
 }
 
-/* ---- Creating ------------------------------------------------------------------------------------ */
+/* ---- Creating
+ * ------------------------------------------------------------------------------------ */
 
 static int create_real(struct cpus *c, const struct cpus_config *config, struct pilot_error *err)
 {
@@ -322,7 +325,8 @@ bool cpus_virtual(const struct cpus *c)
     return c->topology == NULL;
 }
 
-/* ---- Taking and giving --------------------------------------------------------------------------- */
+/* ---- Taking and giving
+ * --------------------------------------------------------------------------- */
 
 static int list_of(const struct cpus *c, const unsigned *cores, unsigned count, char *dst,
                    size_t size, struct pilot_error *err)
@@ -385,7 +389,8 @@ void cpus_give(struct cpus *c, struct cpus_set *set)
     memset(set, 0, sizeof(*set));
 }
 
-/* ---- For people ---------------------------------------------------------------------------------- */
+/* ---- For people
+ * ---------------------------------------------------------------------------------- */
 
 #define DESCRIBED_GROUPS 8 /* L3 groups listed one by one */
 
@@ -499,7 +504,8 @@ void cpus_describe(const struct cpus *c, char *dst, size_t size)
     free(key);
 }
 
-/* ---- Topology files for tasks -------------------------------------------------------------------- */
+/* ---- Topology files for tasks
+ * -------------------------------------------------------------------- */
 
 static int write_whole(int fd, const char *data, size_t len)
 {
@@ -548,7 +554,8 @@ static int export_restricted(const struct cpus *c, hwloc_const_bitmap_t set, con
     if (hwloc_topology_dup(&t, c->topology) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for a copy of the topology");
     if (hwloc_topology_restrict(t, set, HWLOC_RESTRICT_FLAG_REMOVE_CPULESS) < 0)
-        rc = err_set_errno(err, PILOT_ESYS, errno, "hwloc cannot cut the topology to a task's CPUs");
+        rc =
+            err_set_errno(err, PILOT_ESYS, errno, "hwloc cannot cut the topology to a task's CPUs");
     else if (hwloc_topology_export_xmlbuffer(t, &xml, &len, 0) < 0)
         rc = err_set_errno(err, PILOT_ESYS, errno, "hwloc cannot export the topology");
     else {

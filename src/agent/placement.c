@@ -30,15 +30,15 @@ struct level {
 
 struct placement {
     unsigned total;
-    unsigned char *is_free; /* by unit: 1 or 0 */
+    unsigned char *is_free;          /* by unit: 1 or 0 */
     struct level levels[MAX_LEVELS]; /* coarse to fine; the first is the machine */
     unsigned level_count;
-    bool smt;               /* the last level is cores, units are hardware threads */
-    unsigned core_width;    /* hardware threads of the widest core; 1 without smt */
-    unsigned *out;          /* where placement_take writes */
+    bool smt;            /* the last level is cores, units are hardware threads */
+    unsigned core_width; /* hardware threads of the widest core; 1 without smt */
+    unsigned *out;       /* where placement_take writes */
     unsigned out_len;
-    unsigned *order;        /* scratch: domains, sorted */
-    unsigned *top;          /* scratch: free counts, sorted */
+    unsigned *order; /* scratch: domains, sorted */
+    unsigned *top;   /* scratch: free counts, sorted */
 };
 
 static unsigned min_u(unsigned a, unsigned b)
@@ -46,7 +46,8 @@ static unsigned min_u(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-/* ---- Building ---------------------------------------------------------------------------------- */
+/* ---- Building ----------------------------------------------------------------------------------
+ */
 
 static int level_alloc(struct level *l, unsigned units)
 {
@@ -167,7 +168,8 @@ unsigned placement_free(const struct placement *p)
     return p->levels[0].domains[0].free;
 }
 
-/* ---- Changing one unit --------------------------------------------------------------------------- */
+/* ---- Changing one unit
+ * --------------------------------------------------------------------------- */
 
 static unsigned domain_size(const struct domain *d)
 {
@@ -228,7 +230,8 @@ static void take_lowest(struct placement *p, const struct domain *d, unsigned co
     }
 }
 
-/* ---- Choosing ------------------------------------------------------------------------------------ */
+/* ---- Choosing
+ * ------------------------------------------------------------------------------------ */
 
 /* Whether domain a of a level has a fuller parent (or parent's parent ...) than b. */
 static bool parent_fuller(const struct placement *p, unsigned level, unsigned a, unsigned b)
@@ -364,7 +367,8 @@ static void narrow_window(struct placement *p, const struct domain *domains, uns
 
 static void take_within(struct placement *p, unsigned level, unsigned domain, unsigned count);
 
-/* Takes count units out of several of the domains from..to-1 of a level, none of which has so many. */
+/* Takes count units out of several of the domains from..to-1 of a level, none of which has so many.
+ */
 static void take_across(struct placement *p, unsigned level, unsigned from, unsigned to,
                         unsigned count)
 {

@@ -32,7 +32,8 @@ int placement_add_cores(struct placement *p, const unsigned *key);
 unsigned placement_total(const struct placement *p);
 unsigned placement_free(const struct placement *p);
 
-/* Takes count units and writes them, ascending, to out. False (and nothing taken): fewer are free. */
+/* Takes count units and writes them, ascending, to out. False (and nothing taken): fewer are free.
+ */
 bool placement_take(struct placement *p, unsigned count, unsigned *out);
 /* Gives them back; a unit that is free already is a BUG. */
 void placement_give(struct placement *p, const unsigned *units, unsigned count);

@@ -30,7 +30,8 @@
 
 #include "common/buf.h"
 
-/* ---- Lists --------------------------------------------------------------------------------------- */
+/* ---- Lists
+ * --------------------------------------------------------------------------------------- */
 
 struct list {
     char **v; /* NULL-terminated */
@@ -119,7 +120,8 @@ static char *join(const char *name, const char *value)
     return asprintf(&entry, "%s=%s", name, value) >= 0 ? entry : NULL;
 }
 
-/* ---- The base ------------------------------------------------------------------------------------ */
+/* ---- The base
+ * ------------------------------------------------------------------------------------ */
 
 enum fate {
     KEEP,
@@ -179,9 +181,9 @@ static enum fate fate_of(const char *entry)
 static bool launched(char *const *env)
 {
     static const char *const marks[] = {
-        "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_SIZE", "PMIX_RANK",       "PMIX_NAMESPACE",
-        "PMI_RANK",         "PMI_FD",             "PMI_SIZE",        "MPI_LOCALRANKID",
-        "HYDI_",            "PALS_",              "MV2_COMM_WORLD_", "PILOT_TASK_ID",
+        "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_SIZE", "PMIX_RANK",       "PMIX_NAMESPACE", "PMI_RANK",
+        "PMI_FD",           "PMI_SIZE",           "MPI_LOCALRANKID", "HYDI_",          "PALS_",
+        "MV2_COMM_WORLD_",  "PILOT_TASK_ID",
     };
 
     for (size_t i = 0; env[i] != NULL; i++)
@@ -226,7 +228,8 @@ char **taskenv_base(char *const *environ_before, bool keep)
     return list_finish(&l);
 }
 
-/* ---- On top of it, for one attempt --------------------------------------------------------------- */
+/* ---- On top of it, for one attempt
+ * --------------------------------------------------------------- */
 
 /* A default: what the user has set, for all tasks or for this one, stays. */
 static void put_default(struct list *l, char *const *base, const char *name, const char *value)

@@ -168,7 +168,8 @@ static void fit(struct line *l, const struct report_progress *p, size_t width)
     size_t bare = length(l);
 
     if (bare + BAR_MIN + 3 <= width) {
-        size_t cells = width - bare - 3;
+        /* In steps: a bar that is a little longer or shorter each time is hard to look at. */
+        size_t cells = (width - bare - 3) / BAR_MIN * BAR_MIN;
 
         fill_bar(l->part[PART_BAR], p, cells < BAR_MAX ? cells : BAR_MAX);
         return;

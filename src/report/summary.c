@@ -85,7 +85,9 @@ static void tail_line(struct screen *s, const char *line, size_t len)
     screen_end(s);
 }
 
-static bool tail_lines(struct screen *s, const char *workdir, const char *id, const char *name)
+/* heading: a line before them, or NULL. False: there are none. */
+static bool tail_lines(struct screen *s, const char *workdir, const char *id, const char *name,
+                       const char *heading)
 {
     char data[TAIL_BYTES];
     bool cut;
@@ -96,6 +98,10 @@ static bool tail_lines(struct screen *s, const char *workdir, const char *id, co
         len--;
     if (len == 0)
         return false;
+    if (heading != NULL && screen_begin_bare(s) != NULL) {
+        text_add(&s->lines, "    %s", heading);
+        screen_end(s);
+    }
     for (start = len; start > 0; start--)
         if (data[start - 1] == '\n' && lines++ == TAIL_LINES)
             break;
@@ -134,13 +140,9 @@ static void failure_lines(struct screen *s, const struct report_failure *f,
         text_add(b, "/stderr.txt:");
     }
     screen_end(s);
-    if (f->result.reason == REASON_SPAWN || tail_lines(s, paths->workdir, f->id, "stderr.txt"))
-        return;
-    if (screen_begin_bare(s) == NULL)
-        return;
-    text_add(&s->lines, "    (it is empty; the end of stdout.txt:)");
-    screen_end(s);
-    tail_lines(s, paths->workdir, f->id, "stdout.txt");
+    if (f->result.reason != REASON_SPAWN &&
+        !tail_lines(s, paths->workdir, f->id, "stderr.txt", NULL))
+        tail_lines(s, paths->workdir, f->id, "stdout.txt", "(it is empty; the end of stdout.txt:)");
 }
 
 static void text_line(struct screen *s, const char *before, const char *text)
@@ -150,7 +152,7 @@ static void text_line(struct screen *s, const char *before, const char *text)
     if (b == NULL)
         return;
     text_add(b, "%s", before);
-    text_safe(b, text, strlen(text), s->utf8, false, 0);
+    text_safe(b, text, strlen(text), s->utf8, true, 0); /* errors may have several lines */
     screen_end(s);
 }
 

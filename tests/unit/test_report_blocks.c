@@ -157,7 +157,7 @@ static void end_shows_failures_reason_and_hint(void **state)
                                        .cores = 8},
                            .failures = failures,
                            .failure_count = 6,
-                           .stopped_why = "SIGTERM",
+                           .stopped_why = "SIGTERM\n\x1b[2J",
                            .resume_hint = "pilot-mpi --resume",
                            .db = "d"};
     struct pilot_error err;
@@ -193,8 +193,7 @@ static void end_shows_failures_reason_and_hint(void **state)
              "✗ d exit 3, %s/d/stderr.txt:\n"
              "    | %.300s...\n"
              "✗ e exit 3, %s/e/stderr.txt:\n"
-             "    (it is empty; the end of stdout.txt:)\n"
-             "Stopped: SIGTERM\n"
+             "Stopped: SIGTERM\n^[[2J\n"
              "To go on: pilot-mpi --resume\n"
              "Core utilisation: 94%% of 8 cores | Skipped: 2 | Unfinished: 30,000\n"
              "Completed: 12,345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)\n",

@@ -249,6 +249,8 @@ static void live_line_keeps_what_matters_most(void **state)
     assert_string_equal(line_of(&p, 96),
                         "[##........] 1234/5000 done, 3 failed, 8 running, 3755 waiting | 8/8 "
                         "cores | 210.0/s | 0:18 left");
+    assert_non_null(strstr(line_of(&p, 105), "[##........] "));
+    assert_non_null(strstr(line_of(&p, 106), "[####................] "));
     assert_string_equal(line_of(&p, 79),
                         "1234/5000 done, 3 failed, 8 running, 3755 waiting | 210.0/s | 0:18 left");
     assert_string_equal(line_of(&p, 40), "1234/5000 done, 3 failed | 0:18 left");
