@@ -221,8 +221,7 @@ static bool has_name(char *const *env, const char *entry)
 int lists_merge_env(char ***env, char *const *defaults)
 {
     size_t count = 0;
-    size_t own = strv_len(*env);
-    char **merged = calloc(own + strv_len(defaults) + 1, sizeof(*merged));
+    char **merged = calloc(strv_len(*env) + strv_len(defaults) + 1, sizeof(*merged));
 
     if (merged == NULL)
         return PILOT_ENOMEM;
@@ -235,8 +234,8 @@ int lists_merge_env(char ***env, char *const *defaults)
             return PILOT_ENOMEM;
         }
     }
-    if (own > 0)
-        memcpy(merged + count, *env, own * sizeof(*merged));
+    for (char **entry = *env; entry != NULL && *entry != NULL; entry++)
+        merged[count++] = *entry;
     free(*env);
     *env = merged;
     return 0;

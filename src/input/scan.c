@@ -372,7 +372,9 @@ static enum expect step(struct scanner *s, enum expect expect)
     char c;
 
     s->p = scan_blank(s->p, s->end);
-    c = s->p < s->end ? *s->p : '\0';
+    c = '\0';
+    if (s->p < s->end)
+        c = *s->p;
     switch (expect) {
     case EXPECT_FIRST_VALUE:
         return c == ']' ? close_level(s) : take_value(s);

@@ -506,8 +506,8 @@ int64_t taskfile_read(const char *path, const struct taskfile_config *config,
                       const struct taskfile_ops *ops, struct pilot_error *err)
 {
     const char *name = path;
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
     int64_t rc;
 
     if (strcmp(path, "-") == 0) {

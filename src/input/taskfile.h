@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reading task files: a JSON array, an object with "tasks" and "defaults", JSON Lines, or a plain
- * list of shell commands; told apart by content. The only user of cJSON for input; never holds the
- * JSON tree of a whole file. Knows nothing of scheduling or state. */
+/* Reading task files: a JSON array, an object with "tasks" and "defaults", JSON Lines (or objects of
+ * several lines, one after the other), or a plain list of shell commands; told apart by content.
+ * The only user of cJSON for input; never holds the JSON tree of a whole file. Knows nothing of
+ * scheduling or state. */
 #ifndef PILOT_INPUT_TASKFILE_H
 #define PILOT_INPUT_TASKFILE_H
 

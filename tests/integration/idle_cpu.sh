@@ -15,7 +15,7 @@ cpu_ticks() { # PID: user + system
 pilot_pids() {
     local pid
     for pid in $(marked); do
-        [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$PILOT" ] && echo "$pid"
+        [ "/proc/$pid/exe" -ef "$PILOT" ] && echo "$pid"
     done
     true
 }

@@ -13,10 +13,14 @@ SEED=${PILOT_TEST_SEED:-$RANDOM}
 TASKS=60
 
 # A task adds one line to ../ran when it starts. Some start a daemon in a session of its own; some
-# are stubborn.
+# are stubborn; one would run for ever in the run that is killed, so that something always runs then.
 make_file() {
     local i
     for i in $(seq $TASKS); do
+        if [ "$i" = 5 ]; then
+            echo "{\"id\": \"k$i\", \"command\": \"echo k$i >> ../ran; [ -e ../second ] || exec sleep 309\"}"
+            continue
+        fi
         case $((i % 6)) in
             0) echo "{\"id\": \"k$i\", \"command\": \"echo k$i >> ../ran; (setsid sleep 0.4 &); sleep 0.15\"}" ;;
             1) echo "{\"id\": \"k$i\", \"command\": \"trap '' TERM; echo k$i >> ../ran; sleep 0.1\"}" ;;
@@ -30,7 +34,7 @@ make_file() {
 pilot_pids() {
     local pid
     for pid in $(marked); do
-        [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$PILOT" ] && echo "$pid"
+        [ "/proc/$pid/exe" -ef "$PILOT" ] && echo "$pid"
     done
     true
 }
@@ -50,7 +54,9 @@ kill_the_pilots() { # everything that is called pilot-mpi, in no order; not the 
 }
 kill_rank_0() { kill -9 "$rank0_pid" 2>/dev/null || true; }
 
-count_runs() { sort pilot_runs/ran 2>/dev/null | uniq -c | awk '{print $2, $1}' | sort; }
+count_runs() { touch pilot_runs/ran; sort pilot_runs/ran | uniq -c | awk '{print $2, $1}' | sort; }
+
+no_jobs() { [ -z "$(cluster run squeue -h)" ]; }
 
 # One round: start, wait a random time, kill, look, resume, look.
 one_round() { # HOW-TO-KILL COMMAND...
@@ -69,6 +75,11 @@ one_round() { # HOW-TO-KILL COMMAND...
     wait_until 20 ended "$launcher_pid" || kill -9 "$launcher_pid" 2>/dev/null || true
     wait "$launcher_pid" 2>/dev/null || true
     assert_nothing_left 15
+    # Slurm keeps the job of an srun that was killed until somebody cancels it.
+    if [ -n "${CLUSTER_UP:-}" ] && [ "$1" != "$PILOT" ] && [ "$1" != mpirun ]; then
+        cluster run scancel --user=root
+        must_wait_until 30 no_jobs
+    fi
     if [ -e pilot_runs/state.db ]; then
         sql "select id from tasks where status = 'completed'" >completed.txt 2>/dev/null || : >completed.txt
         resume=(--resume tasks.json)
@@ -78,6 +89,7 @@ one_round() { # HOW-TO-KILL COMMAND...
         : >completed.txt
         resume=(tasks.json)
     fi
+    mkdir -p pilot_runs && touch pilot_runs/second
     sort -o completed.txt completed.txt
     count_runs >before.txt
     status=0
@@ -126,7 +138,6 @@ test_random_kills_under_mpirun() {
 test_random_kills_under_srun() {
     [ -z "$no_cluster" ] || { echo "SKIP: $no_cluster" && exit 77; }
     make_file
-    on_cluster() { VCLUSTER_DIR=$CLUSTER_DIR "$ROOT/tests/cluster/vcluster" run "$@"; }
     for round in $(seq $((KILLS - KILLS / 5 + 1)) "$KILLS"); do
         # shellcheck disable=SC2086
         one_round "${METHODS[round % 3]}" env VCLUSTER_DIR="$CLUSTER_DIR" "$ROOT/tests/cluster/vcluster" run \

@@ -54,9 +54,8 @@ static void random_spec(struct task_spec *spec)
 
     task_spec_init(spec);
     spec->id = random_text(false);
-    if (random_below(2) == 0)
-        spec->command = random_text(true);
-    else if ((spec->argv = random_list(false, true)) == NULL)
+    spec->argv = random_below(2) ? random_list(false, true) : NULL;
+    if (spec->argv == NULL)
         spec->command = random_text(true);
     spec->cores = 1 + (random_below(2) ? random_below(1000000) : 0);
     spec->timeout_ms =

@@ -222,6 +222,29 @@ static void test_standard_input(void **state)
     check(strncmp(result.err.text, "standard input:1: ", 18) == 0, "-", "name");
 }
 
+static void test_large_standard_input(void **state)
+{
+    const int64_t count = 200000; /* several times what is read at once */
+    FILE *file = tmpfile();
+    int saved = dup(STDIN_FILENO);
+
+    (void)state;
+    assert_non_null(file);
+    assert_true(saved >= 0);
+    for (int64_t i = 0; i < count; i++)
+        assert_true(fprintf(file, "echo number %lld\n", (long long)i) > 0);
+    assert_int_equal(fflush(file), 0);
+    assert_int_equal(lseek(fileno(file), 0, SEEK_SET), 0);
+    assert_true(dup2(fileno(file), STDIN_FILENO) >= 0);
+    clear_result();
+    result.rc = taskfile_read("-", &config, &ops, &result.err);
+    assert_true(dup2(saved, STDIN_FILENO) >= 0);
+    close(saved);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(result.rc, count);
+    assert_non_null(strstr(text_of(&result.tasks), "\"echo number 199999\""));
+}
+
 static int refuse_second(void *arg, const struct task_spec *spec, unsigned line,
                          struct pilot_error *err)
 {
@@ -374,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_standard_input),
+        cmocka_unit_test(test_large_standard_input),
         cmocka_unit_test(test_callback_ends_the_reading),
         cmocka_unit_test(test_optional_callbacks_and_limits),
         cmocka_unit_test(test_cut_at_every_byte),

@@ -73,6 +73,7 @@ static void test_bad_json(void **state)
         {"[{\"command\":\"\\u12g4\"}]", 1, {"hexadecimal"}},
         {"[{\"command\":\"\\ud83d\"}]", 1, {"surrogate"}},
         {"[{\"command\":\"\\ude80\"}]", 1, {"surrogate"}},
+        {"[{\"command\":\"\\ude80\\ude80\"}]", 1, {"surrogate"}},
         {"[{\"command\":\"\\ud83d\\u0041\"}]", 1, {"surrogate"}},
         {"[{\"command\":\"a\tb\"}]", 1, {"tab", "\\t"}},
         {"[{\"command\":\"a\x1b\"}]", 1, {"control character", "\\u001b"}},
@@ -143,6 +144,9 @@ static void test_bad_fields(void **state)
         {ONE("\"timeout\":1000000000000000000000000000000000000000000000000000000000000000000"),
          1,
          {"timeout is out of range"}},
+        {ONE("\"cores\":2.000000000000000000000000000000000000000000000000000000000000000e1"),
+         1,
+         {"cores is out of range"}},
         {ONE("\"priority\":2147483648"), 1, {"priority is out of range"}},
         {ONE("\"priority\":-2147483649"), 1, {"priority is out of range"}},
         {ONE("\"priority\":0.5"), 1, {"priority must be a whole number"}},
@@ -182,6 +186,21 @@ static void test_bad_fields(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         check_bad(&table[i], strlen(table[i].text));
+}
+
+static void test_what_is_handed_out_has_a_command(void **state)
+{
+    static const char *const texts[] = {
+        "{\"tasks\":[{},{\"id\" 5}],\"defaults\":{\"command\":\"x\"}}", /* defaults not reached */
+        "{\"defaults\":{\"command\":5},\"tasks\":[{}]}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        read_text(texts[i], strlen(texts[i]));
+        check(result.rc == PILOT_EINVAL && result.tasks.len == 0, texts[i], "a task handed out");
+        check(count_lines(result.err.text) == 1, texts[i], "more than one error");
+    }
 }
 
 static void test_ids(void **state)
@@ -398,6 +417,12 @@ static void test_circles(void **state)
          "{\"id\":\"d\",\"command\":\"x\",\"depends_on\":[\"d\",\"z\"]}]",
          2,
          {"task 'a'", "a -> b -> c -> a", "task 'd'", "d -> d"}},
+        /* one message a circle, although b is reached again from within it */
+        {"[{\"id\":\"a\",\"command\":\"x\",\"depends_on\":\"b\"},"
+         "{\"id\":\"b\",\"command\":\"x\",\"depends_on\":\"c\"},"
+         "{\"id\":\"c\",\"command\":\"x\",\"depends_on\":[\"a\",\"b\"]}]",
+         1,
+         {"a -> b -> c -> a"}},
     };
 
     (void)state;
@@ -445,6 +470,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_json),
         cmocka_unit_test(test_bad_fields),
+        cmocka_unit_test(test_what_is_handed_out_has_a_command),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_errors_are_in_file_order_and_limited),
         cmocka_unit_test(test_messages_stay_short_and_printable),
