@@ -58,12 +58,22 @@ static int reserve(struct task_table *t, size_t more)
     return 0;
 }
 
-static bool same_content(const struct head_task *a, const struct head_task *b)
+/* By the canonical text, in which the order of env and depends_on does not matter. */
+static bool same_content(const struct head_task *known, const struct task_spec *spec)
 {
-    size_t len = strlen(a->blob) + 1 + a->packed_len;
+    struct task_spec old;
+    char *before = NULL, *now = NULL;
+    bool same;
 
-    return a->packed_len == b->packed_len && strcmp(a->blob, b->blob) == 0 &&
-           memcmp(a->blob, b->blob, len) == 0;
+    if (tasks_unpack(known, &old) == 0) {
+        before = task_spec_to_json(&old);
+        now = task_spec_to_json(spec);
+        task_spec_fini(&old);
+    }
+    same = before != NULL && now != NULL && strcmp(before, now) == 0;
+    free(before);
+    free(now);
+    return same;
 }
 
 /* ---- From the database ----------------------------------------------------------------------- */
@@ -162,7 +172,7 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
         return rc;
     slot->line = line;
     if (strmap_get(&s->h->tasks.ids, spec->id, &known)) {
-        bool same = same_content(&slot->task, &s->h->tasks.v[known]);
+        bool same = same_content(&s->h->tasks.v[known], spec);
 
         if (same)
             s->known++;

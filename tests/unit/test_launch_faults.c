@@ -330,6 +330,7 @@ static void guardian_and_slots_may_die_together(void **state)
 
     own = fork(); /* a child of the agent's own, in its session: must be let alone */
     if (own == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         pause();
         _exit(0);
     }
@@ -354,6 +355,7 @@ static pid_t fork_agent(struct fixture *f, unsigned n)
 
     if (pid != 0)
         return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive a test that fails */
     start_launcher(f, INT32_MAX);
     for (unsigned i = 0; i < n; i++) {
         struct launch_request req = request("t", helper_pids(f, "daemon-stay"));

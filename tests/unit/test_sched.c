@@ -898,6 +898,34 @@ static void higher_priority_passes_a_hold(void **state)
     finish(&f);
 }
 
+static void order_holds_between_the_held_node_and_the_others(void **state)
+{
+    struct fixture f = begin_with((struct sched_config){.patience_ms = 1000, .max_running = 5});
+
+    (void)state;
+    up(&f, 0, 4);
+    up(&f, 1, 5);
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 60000});
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 60000});
+    add(&f, (struct sched_task){.cores = 3, .timeout_ms = 90000});
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 90000});
+    place(&f);
+    expect(&f, "0@0#1 1@0#1 2@1#1 3@1#1");
+    add_cores(&f, 4);
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 100});
+    add(&f, (struct sched_task){.cores = 1, .timeout_ms = 100});
+    place(&f);
+    place_at(&f, 1000); /* node 0 is held for task 4 */
+    end(&f, 1, 1, REASON_EXIT, 1);
+    end(&f, 3, 1, REASON_EXIT, 1);
+    up(&f, 2, 1);
+    add(&f, (struct sched_task){.priority = 1});
+    add(&f, (struct sched_task){.priority = 1});
+    place(&f); /* the last of five is 5, on the held node, not 6, on node 1 */
+    expect(&f, "1:failed 3:failed 7@2#1 8@1#1 5@0#1");
+    finish(&f);
+}
+
 static void without_narrower_tasks_no_hold_is_needed(void **state)
 {
     struct fixture f = begin();
@@ -1149,6 +1177,7 @@ int main(void)
         cmocka_unit_test(the_hold_is_where_the_task_can_start_soonest),
         cmocka_unit_test(a_hold_that_came_to_nothing_moves_to_a_better_node),
         cmocka_unit_test(higher_priority_passes_a_hold),
+        cmocka_unit_test(order_holds_between_the_held_node_and_the_others),
         cmocka_unit_test(without_narrower_tasks_no_hold_is_needed),
         cmocka_unit_test(a_task_wider_than_every_node_waits_without_a_hold),
         cmocka_unit_test(estimates_are_learned_from_completed_attempts),
