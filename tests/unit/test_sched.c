@@ -885,6 +885,61 @@ static void a_hold_that_came_to_nothing_moves_to_a_better_node(void **state)
     finish(&f);
 }
 
+static void the_expected_start_never_moves_to_a_later_time(void **state)
+{
+    struct fixture f = begin();
+
+    (void)state;
+    up(&f, 0, 4);
+    add_cores(&f, 3);
+    place(&f);
+    f.now_ms = 1000;
+    done(&f, 0); /* 3000 ms are expected of the next one */
+    add_cores(&f, 3);
+    add(&f, (struct sched_task){.timeout_ms = 60000});
+    place(&f);
+    f.out.len = 0;
+    add_cores(&f, 4);
+    add(&f, (struct sched_task){.timeout_ms = 1000});
+    end(&f, 2, 1, REASON_EXIT, 1);
+    add(&f, (struct sched_task){.timeout_ms = 1900, .priority = 1}); /* takes the core meanwhile */
+    place(&f);
+    place_at(&f, 2000); /* the hold: 3 should start at 4000 */
+    expect(&f, "2:failed 5@0#1");
+    f.now_ms = 4500; /* 1 has outlived its estimate: as long again would be 8000 */
+    end(&f, 5, 1, REASON_EXIT, 0);
+    place(&f);
+    expect(&f, "5:completed"); /* 4 would be done by then, and yet */
+    finish(&f);
+}
+
+static void an_attempt_that_outlives_its_estimate_still_has_its_timeout(void **state)
+{
+    struct fixture f = begin();
+
+    (void)state;
+    up(&f, 0, 2);
+    add(&f, (struct sched_task){.timeout_ms = 6000});
+    place(&f);
+    f.now_ms = 100;
+    done(&f, 0); /* 300 ms are expected of the next one */
+    add(&f, (struct sched_task){.timeout_ms = 6000});
+    add_cores(&f, 1);
+    place(&f);
+    f.out.len = 0;
+    f.now_ms = 3100;
+    add_cores(&f, 2);
+    add(&f, (struct sched_task){.timeout_ms = 3000});
+    add(&f, (struct sched_task){.timeout_ms = 2000});
+    place(&f);
+    place_at(&f, 4100);
+    expect(&f, "");
+    end(&f, 2, 1, REASON_EXIT, 1);
+    place(&f); /* 1 ends at 6100, not at 8100: 4 would end at 7100, 5 at 6100 */
+    expect(&f, "2:failed 5@0#1");
+    finish(&f);
+}
+
 static void higher_priority_passes_a_hold(void **state)
 {
     struct fixture f = crowd(0);
@@ -1176,6 +1231,8 @@ int main(void)
         cmocka_unit_test(a_task_that_fits_beside_the_wide_one_may_use_the_held_node),
         cmocka_unit_test(the_hold_is_where_the_task_can_start_soonest),
         cmocka_unit_test(a_hold_that_came_to_nothing_moves_to_a_better_node),
+        cmocka_unit_test(the_expected_start_never_moves_to_a_later_time),
+        cmocka_unit_test(an_attempt_that_outlives_its_estimate_still_has_its_timeout),
         cmocka_unit_test(higher_priority_passes_a_hold),
         cmocka_unit_test(order_holds_between_the_held_node_and_the_others),
         cmocka_unit_test(without_narrower_tasks_no_hold_is_needed),
