@@ -115,9 +115,10 @@ const char *pilot_version(void);
  * program (never otherwise), and learns the nodes. Call it early: before MPI_Init, before any
  * thread, with little memory in use. Copies opt. On success *out is the caller's, to be freed with
  * pilot_destroy.
+ * With opt->resume the database is opened here (PILOT_EBUSY: in use, PILOT_ENOENT, PILOT_ESTORE),
+ * otherwise by pilot_run, so that input that is refused costs nobody an earlier run.
  * Errors: PILOT_ESTATE (MPI is initialised already, or a pilot exists), PILOT_EINVAL (options that
- * contradict each other), PILOT_EBUSY (the database is in use), PILOT_EEXIST (it holds work and
- * neither resume nor fresh was asked), PILOT_ESTORE, PILOT_ESYS. */
+ * contradict each other), PILOT_ELOST (no node can run tasks), PILOT_ESYS, PILOT_ENOMEM. */
 int pilot_create(struct pilot **out, const struct pilot_options *opt, struct pilot_error *err);
 
 /* 0 on the rank that schedules; other ranks only run tasks. */
@@ -219,7 +220,8 @@ void pilot_on_end(struct pilot *p, pilot_end_f *f, void *arg);
 /* ---- Running --------------------------------------------------------------------------------- */
 
 /* Runs until every task has ended, or a signal (INT, TERM) or max_failures stops it. Returns an
- * enum pilot_exit, or a PILOT_E... when nothing was run. Call it once. */
+ * enum pilot_exit, or a PILOT_E... when nothing was run: PILOT_EBUSY (the database is in use),
+ * PILOT_EEXIST (it holds work and neither resume nor fresh was asked), PILOT_ESTORE. Call it once. */
 int pilot_run(struct pilot *p, struct pilot_error *err);
 
 /* Counts over all tasks of the database, times of this run. Valid after pilot_run, on rank 0. */

@@ -136,14 +136,19 @@ static void set_spare(struct sched *s, int64_t now_ms)
     s->hold.spare = then > cores ? then - cores : 0;
 }
 
-/* Twice as long after each review: a task that is moved again and again comes to rest. */
-static int64_t until_review(struct sched *s)
+/* When to look whether the choice was a good one: as long after the expected start as it was ahead
+ * when the choice was made; twice as long after each review. So a task that is moved again and
+ * again comes to rest. */
+static int64_t next_review(const struct sched *s, int64_t start_ms, int64_t now_ms)
 {
-    int64_t ms = s->config.patience_ms > REVIEW_MS ? s->config.patience_ms : REVIEW_MS;
+    int64_t ahead_ms = start_ms != INT64_MAX && start_ms > now_ms ? start_ms - now_ms : 0;
+    int64_t grace_ms = s->config.patience_ms > REVIEW_MS ? s->config.patience_ms : REVIEW_MS;
 
+    if (grace_ms < ahead_ms)
+        grace_ms = ahead_ms;
     for (unsigned i = 0; i < s->hold.reviews; i++)
-        ms = state_add_ms(ms, ms);
-    return ms;
+        grace_ms = state_add_ms(grace_ms, grace_ms);
+    return state_add_ms(now_ms + ahead_ms, grace_ms);
 }
 
 static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
@@ -151,7 +156,7 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
     bool review = s->hold.key == key;
     unsigned reviews = review ? s->hold.reviews + (s->hold.reviews < 62) : 0;
     uint32_t cores = state_cores(s, key_task(key));
-    int64_t start_ms, later_ms;
+    int64_t start_ms;
     node_id_t node;
     int rc = reserve_ends(s, NODE_ID_NONE);
 
@@ -164,8 +169,7 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
         nodes_hold(&s->nodes, node);
     }
     s->hold.reviews = reviews;
-    later_ms = start_ms != INT64_MAX && start_ms > now_ms ? start_ms : now_ms;
-    s->hold.review_ms = state_add_ms(later_ms, until_review(s));
+    s->hold.review_ms = next_review(s, start_ms, now_ms);
     set_spare(s, now_ms);
     return 0;
 }
@@ -179,8 +183,7 @@ static int refresh_hold(struct sched *s, int64_t now_ms)
 
     if (rc < 0)
         return rc;
-    if (s->hold.stale || s->hold.start_ms == INT64_MAX)
-        s->hold.start_ms = start_on(s, s->hold.node, cores, now_ms, s->hold.start_ms);
+    s->hold.start_ms = start_on(s, s->hold.node, cores, now_ms, s->hold.start_ms);
     set_spare(s, now_ms);
     return 0;
 }

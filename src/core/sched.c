@@ -360,12 +360,13 @@ static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reaso
 
 static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sched_actions *out)
 {
-    struct node *node = id < s->nodes.len ? &s->nodes.v[id] : NULL;
+    struct node *node;
     size_t bound = 0;
     int rc;
 
-    if (!node || !node->up)
+    if (id >= s->nodes.len || !s->nodes.v[id].up)
         BUG("node %u goes down, but it is not up", id);
+    node = &s->nodes.v[id];
     for (uint32_t i = 0; i < node->running_len && bound == 0; i++)
         bound = skip_bound(s, node->running[i]);
     rc = state_reserve_actions(out, node->running_len + bound);

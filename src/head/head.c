@@ -360,10 +360,8 @@ static int set_up(struct head *h, const struct head_config *config, struct pilot
     rc = ranks_join(h, config, err);
     if (rc == 0)
         rc = ranks_assign(h, err);
-    if (rc == 0 && !h->opt->dry_run)
-        rc = open_state(h, err);
-    else if (rc == 0 && h->opt->resume)
-        rc = copy_state(h, err);
+    if (rc == 0 && h->opt->resume)
+        rc = h->opt->dry_run ? copy_state(h, err) : open_state(h, err);
     return rc;
 }
 
@@ -532,6 +530,15 @@ int head_run(struct head *h, struct pilot_error *err)
         return rc;
     if (h->opt->dry_run)
         return plan_show(h, err);
+    /* A new state, or one that forgets the old, is opened only now: input that is refused must not
+     * cost anybody an earlier run. */
+    if (h->store == NULL) {
+        rc = open_state(h, err);
+        if (rc == 0)
+            rc = tasks_store_all(h, err);
+        if (rc < 0)
+            return rc;
+    }
     h->ran = true;
     rc = begin(h, err);
     if (rc < 0)

@@ -157,6 +157,7 @@ void ranks_fini(struct head *h);
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);
 int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *err);
+int tasks_store_all(struct head *h, struct pilot_error *err); /* into a state just opened */
 int tasks_retry_failed(struct head *h);
 int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
 int tasks_unpack(const struct head_task *task, struct task_spec *spec);

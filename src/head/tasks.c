@@ -58,12 +58,22 @@ static int reserve(struct task_table *t, size_t more)
     return 0;
 }
 
-static bool same_content(const struct head_task *a, const struct head_task *b)
+/* By the canonical text, in which the order of env and depends_on does not matter. */
+static bool same_content(const struct head_task *known, const struct task_spec *spec)
 {
-    size_t len = strlen(a->blob) + 1 + a->packed_len;
+    struct task_spec old;
+    char *before = NULL, *now = NULL;
+    bool same;
 
-    return a->packed_len == b->packed_len && strcmp(a->blob, b->blob) == 0 &&
-           memcmp(a->blob, b->blob, len) == 0;
+    if (tasks_unpack(known, &old) == 0) {
+        before = task_spec_to_json(&old);
+        now = task_spec_to_json(spec);
+        task_spec_fini(&old);
+    }
+    same = before != NULL && now != NULL && strcmp(before, now) == 0;
+    free(before);
+    free(now);
+    return same;
 }
 
 /* ---- From the database ----------------------------------------------------------------------- */
@@ -122,7 +132,9 @@ struct staging {
     struct staged *v;
     size_t len, cap;
     struct buf scratch;
-    uint64_t known, changed; /* of the database: with the same content, with other content */
+    uint64_t known;   /* in the database with the same content */
+    uint64_t changed; /* with other content, and will run again */
+    uint64_t refused; /* with other content */
     struct pilot_error refusals;
 };
 
@@ -131,7 +143,7 @@ static void add_refusal(struct staging *s, const char *id, unsigned line)
     char *text = s->refusals.text;
     size_t len = strlen(text);
 
-    if (s->changed++ >= REFUSALS_SHOWN)
+    if (s->refused++ >= REFUSALS_SHOWN)
         return;
     snprintf(text + len, sizeof(s->refusals.text) - len,
              "%s%s:%u: task '%s' is in the database with other content; give it another id, or run "
@@ -162,11 +174,13 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
         return rc;
     slot->line = line;
     if (strmap_get(&s->h->tasks.ids, spec->id, &known)) {
-        bool same = same_content(&slot->task, &s->h->tasks.v[known]);
+        bool same = same_content(&s->h->tasks.v[known], spec);
 
         if (same)
             s->known++;
-        else if (!s->h->opt->rerun_changed)
+        else if (s->h->opt->rerun_changed)
+            s->changed++;
+        else
             add_refusal(s, spec->id, line);
         if (same || !s->h->opt->rerun_changed) {
             free(slot->task.blob);
@@ -191,41 +205,53 @@ static void on_warning(void *arg, const char *text)
     log_warn("%s", text);
 }
 
-/* Puts one staged task in the table and in the store's queue. */
+/* Queues a task for the store: a new one, or what replaces an old one. */
+static int put_in_store(struct head *h, task_id_t number, bool replaces, struct pilot_error *err)
+{
+    const struct head_task *task = &h->tasks.v[number];
+    struct task_spec spec;
+    char *json = NULL;
+
+    if (tasks_unpack(task, &spec) == 0)
+        json = task_spec_to_json(&spec);
+    if (json != NULL && replaces)
+        store_replace_task(h->store, number, &spec, json);
+    else if (json != NULL)
+        store_put_task(h->store, number, &spec, json, TASK_PENDING);
+    task_spec_fini(&spec);
+    free(json);
+    return json != NULL ? 0 : err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
+}
+
+/* Puts one staged task in the table, and in the store's queue if there is one yet. */
 static int take_staged(struct head *h, struct head_task *task, struct pilot_error *err)
 {
     struct task_table *t = &h->tasks;
-    task_id_t replaces = task->node, number = replaces != NODE_ID_NONE ? replaces : t->len;
-    struct task_spec spec;
-    char *json;
+    bool replaces = task->node != NODE_ID_NONE;
+    task_id_t number = replaces ? task->node : t->len;
 
     task->node = NODE_ID_NONE;
-    if (tasks_unpack(task, &spec) < 0)
-        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
-    json = h->store != NULL ? task_spec_to_json(&spec) : NULL;
-    if (h->store != NULL && json == NULL) {
-        task_spec_fini(&spec);
-        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
-    }
-    if (replaces != NODE_ID_NONE) {
-        struct head_task *old = &t->v[replaces];
-
+    if (replaces) {
         strmap_rekey(&t->ids, task->blob); /* the key is the id at the front of the blob */
-        free(old->blob);
-        *old = *task;
-        if (h->store != NULL)
-            store_replace_task(h->store, number, &spec, json);
+        free(t->v[number].blob);
     } else {
-        t->v[t->len++] = *task;
+        t->len++;
         if (strmap_add(&t->ids, task->blob, number) < 0)
             BUG("out of memory for the ids of %u tasks", t->len);
-        if (h->store != NULL)
-            store_put_task(h->store, number, &spec, json, TASK_PENDING);
     }
+    t->v[number] = *task;
     task->blob = NULL;
-    free(json);
-    task_spec_fini(&spec);
-    return 0;
+    return h->store != NULL ? put_in_store(h, number, replaces, err) : 0;
+}
+
+int tasks_store_all(struct head *h, struct pilot_error *err)
+{
+    int rc = 0;
+
+    for (task_id_t i = 0; i < h->tasks.len && rc == 0; i++)
+        rc = put_in_store(h, i, false, err);
+    h->changed = true;
+    return rc;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
@@ -237,8 +263,7 @@ static int take_all(struct staging *s, struct pilot_error *err)
         return err_set(err, rc, "out of memory for %zu tasks", s->len);
     for (size_t i = 0; i < s->len && rc == 0; i++)
         rc = take_staged(h, &s->v[i].task, err);
-    if (h->store != NULL && s->len > 0)
-        h->last_barrier = store_barrier(h->store);
+    h->changed = h->changed || (h->store != NULL && s->len > 0);
     return rc;
 }
 
@@ -275,18 +300,22 @@ int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *er
     config.reserved = reserved_names(h, names);
     buf_init(&s.scratch);
     rc = taskfile_read(path, &config, &ops, err);
-    if (rc >= 0 && s.changed > 0) {
+    if (rc >= 0 && s.refused > 0) {
         size_t len = strlen(s.refusals.text);
 
-        if (s.changed > REFUSALS_SHOWN)
+        if (s.refused > REFUSALS_SHOWN)
             snprintf(s.refusals.text + len, sizeof(s.refusals.text) - len, "\n... and %llu more",
-                     (unsigned long long)(s.changed - REFUSALS_SHOWN));
+                     (unsigned long long)(s.refused - REFUSALS_SHOWN));
         rc = err_set(err, PILOT_EEXIST, "%s", s.refusals.text);
     }
     if (rc >= 0) {
-        added = (int64_t)s.len;
+        added = (int64_t)(s.len - s.changed);
         rc = take_all(&s, err);
-        if (rc == 0 && h->opt->resume)
+        if (rc == 0 && s.changed > 0)
+            log_info("%s: %lld new tasks, %llu changed ones will run again, %llu were already there",
+                     s.file, (long long)added, (unsigned long long)s.changed,
+                     (unsigned long long)s.known);
+        else if (rc == 0 && h->opt->resume)
             log_info("%s: %lld new tasks, %llu were already there", s.file, (long long)added,
                      (unsigned long long)s.known);
     }

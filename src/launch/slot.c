@@ -16,7 +16,7 @@
  *     IDLE     none            never                   nothing: there is none
  *     RUNNING  runs            the task's timeout      nothing
  *     LINGER   has exited      grace, then TERM        nothing: they may finish their output
- *     TERM     may run         grace, then KILL        TERM and CONT, once
+ *     TERM     may run         grace, then KILL        STOP, TERM, CONT
  *     KILL     may run         never                   KILL, at every look
  *
  * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and ECHILD
@@ -51,6 +51,7 @@
 #define NEVER INT64_MAX
 #define LOOK_FIRST_MS 2   /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
+#define STOP_ROUNDS_MAX 20
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
 
@@ -132,17 +133,33 @@ static void finish(struct slot *s)
 
 /* ---- Ending a tree --------------------------------------------------------------------------- */
 
-/* Signals every descendant; when they cannot be listed, at least the task's own process group.
- * SIGCONT behind it: a stopped process gets SIGTERM only when it goes on. */
+/* Signals every descendant; when they cannot be listed, at least the task's own process group. */
 static void signal_tree(struct slot *s, int sig)
 {
-    if (tree_find(&s->tree, s->self, NULL, 0) >= 0) {
+    if (tree_find(&s->tree, s->self, NULL, 0) >= 0)
         tree_signal(&s->tree, sig);
-        tree_signal(&s->tree, SIGCONT);
-    } else if (s->group > 0) {
+    else if (s->group > 0)
         (void)kill(-s->group, sig);
-        (void)kill(-s->group, SIGCONT);
+}
+
+/* TERM to exactly those that are there now. They are stopped first, until no new one shows: else a
+ * child forked during the search would miss the signal and be killed at the end of the grace time,
+ * and a second round of TERM would hit what a task starts in order to clean up. CONT at the end also
+ * wakes those that were stopped before, for they get TERM only then. */
+static void term_tree(struct slot *s)
+{
+    int known = -1;
+
+    for (int i = 0; i < STOP_ROUNDS_MAX; i++) {
+        int n = tree_find(&s->tree, s->self, NULL, 0);
+
+        if (n < 0 || n == known)
+            break;
+        known = n;
+        tree_signal(&s->tree, SIGSTOP);
     }
+    signal_tree(s, SIGTERM);
+    signal_tree(s, SIGCONT);
 }
 
 static void plan_look(struct slot *s)
@@ -174,7 +191,7 @@ static void enter_term(struct slot *s)
     s->state = SLOT_TERM;
     s->deadline_ms = s->now_ms + s->config->grace_ms;
     s->look_ms = NEVER;
-    signal_tree(s, SIGTERM);
+    term_tree(s);
 }
 
 /* Whoever has an output file open may finish it; the others wait with it, for they may be what it

@@ -260,9 +260,6 @@ uint64_t store_barrier(struct store *s)
     bool wake;
 
     s->barriers++;
-    /* After a failure the group before this barrier may lack a change: it must not be committed. */
-    if (atomic_load(&s->failed))
-        return s->barriers;
     s->last_barrier = s->tail;
     pthread_mutex_lock(&s->lock);
     s->goal = s->tail;

@@ -414,7 +414,9 @@ static int write_transaction(struct store *s, struct queue_pos goal, struct pilo
     return run(s, ST_COMMIT, err);
 }
 
-/* Waits for the next barrier and for its time. False: there will be none. */
+/* Waits for the next barrier and for its time. False: there will be none, or the store has failed:
+ * then a change may be missing before the newest barrier (memory was short for it), and what is
+ * there must not be committed without it. */
 static bool next_goal(struct store *s, struct queue_pos *goal, uint64_t *number)
 {
     bool found = false;

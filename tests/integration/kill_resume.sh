@@ -63,7 +63,7 @@ one_round() { # HOW-TO-KILL COMMAND...
     local how=$1 delay
     shift
     rm -rf pilot_runs
-    delay=$(awk -v seed="$SEED$round" 'BEGIN { srand(seed); printf "%.2f", 0.05 + rand() * 2.2 }')
+    delay=$(echo "$SEED $round" | cksum | awk '{ printf "%.2f", 0.05 + $1 / 4294967296 * 2.2 }')
     "$@" tasks.json >out 2>err </dev/null &
     launcher_pid=$!
     rank0_pid=$launcher_pid
@@ -94,16 +94,16 @@ one_round() { # HOW-TO-KILL COMMAND...
     count_runs >before.txt
     status=0
     timeout -k 5 120 "$@" "${resume[@]}" >out 2>err </dev/null || status=$?
-    assert_eq "round $round ($how, $1, after $delay s): status of --resume" 0 "$status"
+    assert_eq "round $round ($how ${started:-alone}, after $delay s): status of --resume" 0 "$status"
     assert_eq "statuses" "completed $TASKS" "$(statuses)"
     count_runs >after.txt
     # Completed tasks have run as often as before; all have run at least once.
     join completed.txt before.txt >must.txt
     join completed.txt after.txt >is.txt
-    diff must.txt is.txt >diff.log || fail "round $round ($how, after $delay s): completed tasks ran again (see diff.log)"
+    diff must.txt is.txt >diff.log || fail "round $round ($how ${started:-alone}, after $delay s): completed tasks ran again (see diff.log)"
     assert_eq "tasks that ran" "$TASKS" "$(wc -l <after.txt)"
     assert_nothing_left
-    echo "round $round: $how ${1##*/} after $delay s: $(wc -l <completed.txt) of $TASKS were completed, $(awk '{n += $2} END {print n}' after.txt) runs in all"
+    echo "round $round: $how ${started:-alone} after $delay s: $(wc -l <completed.txt) of $TASKS were completed, $(awk '{n += $2} END {print n}' after.txt) runs in all"
 }
 
 # The rank that has the state open.
@@ -129,6 +129,7 @@ test_random_kills_of_a_singleton() {
 
 test_random_kills_under_mpirun() {
     need mpirun openmpi-bin
+    started="under mpirun"
     make_file
     for round in $(seq $(((KILLS + 1) / 2 + 1)) $((KILLS - KILLS / 5))); do
         one_round "${METHODS[round % 3]}" mpirun --oversubscribe -np 3 "$PILOT"
@@ -137,6 +138,7 @@ test_random_kills_under_mpirun() {
 
 test_random_kills_under_srun() {
     [ -z "$no_cluster" ] || { echo "SKIP: $no_cluster" && exit 77; }
+    started="under srun"
     make_file
     for round in $(seq $((KILLS - KILLS / 5 + 1)) "$KILLS"); do
         # shellcheck disable=SC2086

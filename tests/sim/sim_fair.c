@@ -31,6 +31,7 @@ static const struct workload workloads[] = {
     {"uniform with timeouts", 4, 8, 1, 8, 1, UNIFORM, true, 20000},
     {"uniform, the wide one leaves room", 2, 16, 1, 10, 1, UNIFORM, false, 20000},
     {"two kinds of duration", 4, 8, 1, 8, 1, TWO_KINDS, false, 30000},
+    {"two kinds, both long", 4, 8, 1, 8, 1, TWO_KINDS, false, 600000},
     {"several wide tasks", 2, 8, 1, 8, 4, UNIFORM, false, 20000},
     {"narrow tasks of 3 cores", 3, 16, 3, 14, 3, UNIFORM, false, 20000},
     {"one node", 1, 4, 1, 4, 3, UNIFORM, false, 10000},

@@ -327,6 +327,7 @@ static inline void make_daemon(const char *pids)
     close(ready[1]);
     (void)!read(ready[0], &c, 1);
     close(ready[0]);
+    (void)wait(NULL);
 }
 
 /* A tree that ignores TERM, each process in a session of its own, and which replaces those killed. */

@@ -885,6 +885,61 @@ static void a_hold_that_came_to_nothing_moves_to_a_better_node(void **state)
     finish(&f);
 }
 
+static void the_expected_start_never_moves_to_a_later_time(void **state)
+{
+    struct fixture f = begin();
+
+    (void)state;
+    up(&f, 0, 4);
+    add_cores(&f, 3);
+    place(&f);
+    f.now_ms = 1000;
+    done(&f, 0); /* 3000 ms are expected of the next one */
+    add_cores(&f, 3);
+    add(&f, (struct sched_task){.timeout_ms = 60000});
+    place(&f);
+    f.out.len = 0;
+    add_cores(&f, 4);
+    add(&f, (struct sched_task){.timeout_ms = 1000});
+    end(&f, 2, 1, REASON_EXIT, 1);
+    add(&f, (struct sched_task){.timeout_ms = 1900, .priority = 1}); /* takes the core meanwhile */
+    place(&f);
+    place_at(&f, 2000); /* the hold: 3 should start at 4000 */
+    expect(&f, "2:failed 5@0#1");
+    f.now_ms = 4500; /* 1 has outlived its estimate: as long again would be 8000 */
+    end(&f, 5, 1, REASON_EXIT, 0);
+    place(&f);
+    expect(&f, "5:completed"); /* 4 would be done by then, and yet */
+    finish(&f);
+}
+
+static void an_attempt_that_outlives_its_estimate_still_has_its_timeout(void **state)
+{
+    struct fixture f = begin();
+
+    (void)state;
+    up(&f, 0, 2);
+    add(&f, (struct sched_task){.timeout_ms = 6000});
+    place(&f);
+    f.now_ms = 100;
+    done(&f, 0); /* 300 ms are expected of the next one */
+    add(&f, (struct sched_task){.timeout_ms = 6000});
+    add_cores(&f, 1);
+    place(&f);
+    f.out.len = 0;
+    f.now_ms = 3100;
+    add_cores(&f, 2);
+    add(&f, (struct sched_task){.timeout_ms = 3000});
+    add(&f, (struct sched_task){.timeout_ms = 2000});
+    place(&f);
+    place_at(&f, 4100);
+    expect(&f, "");
+    end(&f, 2, 1, REASON_EXIT, 1);
+    place(&f); /* 1 ends at 6100, not at 8100: 4 would end at 7100, 5 at 6100 */
+    expect(&f, "2:failed 5@0#1");
+    finish(&f);
+}
+
 static void higher_priority_passes_a_hold(void **state)
 {
     struct fixture f = crowd(0);
@@ -895,6 +950,34 @@ static void higher_priority_passes_a_hold(void **state)
     end(&f, 0, 1, REASON_EXIT, 1);
     place(&f);
     expect(&f, "0:failed 15@0#1");
+    finish(&f);
+}
+
+static void order_holds_between_the_held_node_and_the_others(void **state)
+{
+    struct fixture f = begin_with((struct sched_config){.patience_ms = 1000, .max_running = 5});
+
+    (void)state;
+    up(&f, 0, 4);
+    up(&f, 1, 5);
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 60000});
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 60000});
+    add(&f, (struct sched_task){.cores = 3, .timeout_ms = 90000});
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 90000});
+    place(&f);
+    expect(&f, "0@0#1 1@0#1 2@1#1 3@1#1");
+    add_cores(&f, 4);
+    add(&f, (struct sched_task){.cores = 2, .timeout_ms = 100});
+    add(&f, (struct sched_task){.cores = 1, .timeout_ms = 100});
+    place(&f);
+    place_at(&f, 1000); /* node 0 is held for task 4 */
+    end(&f, 1, 1, REASON_EXIT, 1);
+    end(&f, 3, 1, REASON_EXIT, 1);
+    up(&f, 2, 1);
+    add(&f, (struct sched_task){.priority = 1});
+    add(&f, (struct sched_task){.priority = 1});
+    place(&f); /* the last of five is 5, on the held node, not 6, on node 1 */
+    expect(&f, "1:failed 3:failed 7@2#1 8@1#1 5@0#1");
     finish(&f);
 }
 
@@ -1148,7 +1231,10 @@ int main(void)
         cmocka_unit_test(a_task_that_fits_beside_the_wide_one_may_use_the_held_node),
         cmocka_unit_test(the_hold_is_where_the_task_can_start_soonest),
         cmocka_unit_test(a_hold_that_came_to_nothing_moves_to_a_better_node),
+        cmocka_unit_test(the_expected_start_never_moves_to_a_later_time),
+        cmocka_unit_test(an_attempt_that_outlives_its_estimate_still_has_its_timeout),
         cmocka_unit_test(higher_priority_passes_a_hold),
+        cmocka_unit_test(order_holds_between_the_held_node_and_the_others),
         cmocka_unit_test(without_narrower_tasks_no_hold_is_needed),
         cmocka_unit_test(a_task_wider_than_every_node_waits_without_a_hold),
         cmocka_unit_test(estimates_are_learned_from_completed_attempts),

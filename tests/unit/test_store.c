@@ -618,40 +618,42 @@ static void a_dead_owner_does_not_block(void **state)
     assert_int_equal(count_files(), 1);
 }
 
-/* Opens and closes many times; while it has the database nobody else may have the marker. */
+/* Locks and unlocks many times; while it has the lock nobody else may have the marker. */
 static void take_turns(const char *marker)
 {
-    for (int turns = 0; turns < 30;) {
-        struct store *s = NULL;
-        int rc = store_open(&s, db_path, STORE_NEW, &me, &err);
-        int fd;
+    for (int turns = 0; turns < 2000;) {
+        struct place p;
+        int rc, fd;
 
-        if (rc == PILOT_EBUSY)
-            continue;
-        fd = rc == 0 ? open(marker, O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-        if (fd < 0 || close(fd) != 0 || unlink(marker) != 0 || store_close(s, &err) != 0)
+        place_init(&p);
+        if (place_find(&p, db_path, false, &err) < 0)
             _exit(1);
-        turns++;
+        rc = place_lock(&p, "somebody", &err);
+        fd = rc == 0 ? open(marker, O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+        if (rc != PILOT_EBUSY && (fd < 0 || close(fd) != 0 || unlink(marker) != 0))
+            _exit(1);
+        turns += rc == 0;
+        place_fini(&p);
     }
     _exit(0);
 }
 
 /* The lock file goes away with each owner, which must not let two in. */
-static void only_one_at_a_time_gets_in(void **state)
+static void only_one_at_a_time_gets_the_lock(void **state)
 {
     char marker[96];
-    pid_t pids[3];
+    pid_t pids[4];
     int status;
 
     (void)state;
     snprintf(marker, sizeof(marker), "%s/marker", dir);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         pids[i] = fork();
         assert_true(pids[i] >= 0);
         if (pids[i] == 0)
             take_turns(marker);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
         assert_int_equal(status, 0);
     }
@@ -727,7 +729,7 @@ int main(void)
         TEST(rows_changed_by_hand_are_noticed),
         TEST(a_second_pilot_is_refused_by_name),
         TEST(a_dead_owner_does_not_block),
-        TEST(only_one_at_a_time_gets_in),
+        TEST(only_one_at_a_time_gets_the_lock),
         TEST(on_a_network_file_system_nobody_else_gets_in),
         TEST(a_persons_short_lock_is_waited_for),
     };

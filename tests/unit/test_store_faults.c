@@ -4,6 +4,7 @@
 #include "store_helpers.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -161,6 +162,44 @@ static void after_a_failure_nothing_is_committed(void **state)
     assert_int_equal(whole_groups(), 1);
 }
 
+/* A child whose memory runs out between two changes of one group. */
+static void run_out_of_memory(void)
+{
+    char *command = calloc(1, 1000001);
+    struct task_spec spec = {.id = "big", .command = command, .cores = 1};
+    struct store *s = start_store(STORE_NEW);
+    struct rlimit limit = {1, RLIM_INFINITY};
+    bool ok;
+
+    if (command == NULL)
+        _exit(1);
+    memset(command, 'x', 1000000);
+    put_group(s, 0);
+    commit(s);
+    put(s, 1, "small");
+    if (setrlimit(RLIMIT_DATA, &limit) != 0)
+        _exit(1);
+    store_put_task(s, 2, &spec, "{}", TASK_PENDING);
+    limit.rlim_cur = RLIM_INFINITY;
+    ok = setrlimit(RLIMIT_DATA, &limit) == 0 && store_failed(s, &err) && err.code == PILOT_ENOMEM;
+    ok = ok && !wait_for(s, store_barrier(s)) && store_close(s, &err) == PILOT_ESTORE;
+    _exit(ok ? 0 : 1);
+}
+
+static void without_memory_no_part_of_a_group_is_committed(void **state)
+{
+    pid_t pid = fork();
+    int status;
+
+    (void)state;
+    assert_true(pid >= 0);
+    if (pid == 0)
+        run_out_of_memory();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(whole_groups(), 1);
+}
+
 /* A pilot that goes on where the database stands and tells each commit on fd. */
 static void run_until_killed(int fd)
 {
@@ -236,6 +275,7 @@ int main(void)
         TEST(a_failing_call_loses_nothing_committed),
         TEST(a_dying_disk_loses_nothing_committed),
         TEST(after_a_failure_nothing_is_committed),
+        TEST(without_memory_no_part_of_a_group_is_committed),
         TEST(a_kill_leaves_all_that_was_committed_in_whole_groups),
     };
 
