@@ -30,7 +30,7 @@ while IFS= read -r line; do
 
     new=
     if [ "$status" = completed ]; then
-        for x in $(awk '$2 > 0.5 { print $1 - 0.5, $1 + 0.5 }' "$file"); do
+        for x in $(awk '$2 > 0.5 { if ($1 >= 0.5) print $1 - 0.5; if ($1 <= 9.5) print $1 + 0.5 }' "$file"); do
             case $known in *" $x "*) continue ;; esac
             [ $count -lt $max_tasks ] || continue
             known="$known$x " count=$((count + 1)) new="$new $x"

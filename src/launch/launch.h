@@ -45,6 +45,11 @@ struct launch_request {
     const char *cwd;         /* NULL: the task's directory */
     const char *stdin_path;  /* NULL: /dev/null */
     int64_t timeout_ms;      /* 0: none */
+    /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
+     * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
+     * becomes descriptors 0 and 1, and one that becomes 2. No task directory is made then, and cwd
+     * must be set. For programs that talk with the caller, such as a hook. */
+    int stdio_fd, stderr_fd;
     const char *cpus;        /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 

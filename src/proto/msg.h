@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -36,7 +36,9 @@
     X(ENDED, 7)   /* agent -> head: this attempt has ended */                                      \
     X(PING, 8)    /* both: I am alive */                                                           \
     X(BYE, 9)     /* head -> rank: leave */                                                        \
-    X(GONE, 10)   /* agent -> head: nothing of mine is left, I am leaving */
+    X(GONE, 10)   /* agent -> head: nothing of mine is left, I am leaving */                       \
+    X(REQUEST, 11) /* agent -> head: a client of the node's control socket asks (JSON) */          \
+    X(REPLY, 12)  /* head -> agent: the answer to it (JSON) */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -98,6 +100,12 @@ struct msg_ended {
     struct attempt_result result;
 };
 
+/* REQUEST and REPLY. */
+struct msg_text {
+    uint32_t client; /* the agent's number for who asks; comes back in the REPLY */
+    char *text;      /* decoded: owned, free */
+};
+
 /* ---- Encoding: each appends one message to frame (which gets its magic with the first) -------- */
 void msg_put_hello(struct buf *frame, const struct msg_hello *m);
 void msg_put_welcome(struct buf *frame, const struct msg_welcome *m);
@@ -108,6 +116,7 @@ void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void
                  size_t spec_len);
 void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
+void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
 void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE */
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
@@ -127,6 +136,7 @@ int msg_get_assign(struct rd *body, struct msg_assign *m);
 int msg_get_run(struct rd *body, struct msg_run *m);
 int msg_get_kill(struct rd *body, struct msg_kill *m);
 int msg_get_ended(struct rd *body, struct msg_ended *m);
+int msg_get_text(struct rd *body, struct msg_text *m);
 
 /* ---- A task as bytes: what the head keeps of each task, and the tail of RUN ------------------- */
 
