@@ -41,6 +41,10 @@ static const struct option_spec specs[] = {
      "between TERM and KILL for a task that has to end (default: 5)"},
     {"node-timeout", OPTION_SECONDS, AT(pilot.node_timeout_ms), "SECONDS",
      "a node silent for so long is lost (default: 30)"},
+    {"on-complete", OPTION_STRING, AT(pilot.hook), "CMD",
+     "tell CMD of every ended task, it answers with new ones; -: stdin and stdout"},
+    {"hook-events", OPTION_STRING, AT(pilot.hook_events), "LIST",
+     "which ends are told (default: completed,failed,skipped,cancelled)"},
     {"dry-run", OPTION_FLAG, AT(pilot.dry_run), NULL,
      "check everything and show the order; start and change nothing"},
     {"head-only", OPTION_FLAG, AT(pilot.head_only), NULL, "no tasks on the node of rank 0"},
@@ -125,7 +129,7 @@ static int status_of(int code)
 
 static int check(const struct run_options *o, struct pilot_error *err)
 {
-    if (o->tasks != NULL || o->pilot.resume)
+    if (o->tasks != NULL || o->pilot.resume || o->pilot.hook != NULL)
         return 0;
     err->code = PILOT_EINVAL;
     snprintf(err->text, sizeof(err->text),

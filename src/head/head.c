@@ -6,9 +6,11 @@
  *   3. messages      our own agent collects; from all agents: ended attempts go to the core, what
  *                    follows is carried out
  *   4. silence       nodes that were not heard of are lost; pings
+ *                    then the hook's lines and the inbox: new tasks
  *   5. placement     one pass of the core; RUN messages
  *   6. send          one frame a node; our own agent starts what it was sent
- *   7. state         a barrier for this turn's changes; notices of what is committed
+ *   7. state         a barrier for this turn's changes; notices of what is committed: lines for
+ *                    people, events for the hook, callbacks, answers to requests
  *   8. end?          nothing left to run, or nothing can
  *   9. wait          for a descriptor or the next time that anything wants
  */
@@ -115,11 +117,12 @@ static int open_signals(struct head *h, struct pilot_error *err)
 
 void head_wait(struct head *h, int64_t until_ms)
 {
-    struct pollfd fds[4] = {{.fd = h->signal_fd, .events = POLLIN},
+    struct pollfd fds[7] = {{.fd = h->signal_fd, .events = POLLIN},
                             {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
                             {.fd = h->agent ? agent_fd(h->agent) : -1, .events = POLLIN},
                             {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN}};
     int64_t now_us = clock_mono_us(), nap_us = INT64_MAX;
+    nfds_t fd_count = 4 + (nfds_t)hook_fds(h, fds + 4);
     struct timespec ts;
     int rc;
 
@@ -133,7 +136,7 @@ void head_wait(struct head *h, int64_t until_ms)
         nap_us = 60000000;
     ts.tv_sec = nap_us / 1000000;
     ts.tv_nsec = (nap_us % 1000000) * 1000;
-    rc = ppoll(fds, 4, &ts, NULL);
+    rc = ppoll(fds, fd_count, &ts, NULL);
     if (rc < 0 && errno != EINTR)
         BUG("ppoll: %s", strerror(errno));
     if (rc > 0 && (fds[3].revents & POLLIN)) {
@@ -162,6 +165,9 @@ static void keep_state(struct head *h)
         h->last_barrier = store_barrier(h->store);
         h->changed = false;
         tell_seal(h, h->last_barrier);
+        if (h->hurry)
+            store_hurry(h->store);
+        h->hurry = false;
     }
     tell_committed(h, store_committed(h->store));
     if (!h->failed && store_failed(h->store, &err))
@@ -202,8 +208,10 @@ static bool check_end(struct head *h, int64_t now_ms)
         }
         return false;
     }
-    if (h->stop != STOP_NOT || c.by_status[TASK_PENDING] == 0)
+    if (h->stop != STOP_NOT)
         return true;
+    if (c.by_status[TASK_PENDING] == 0)
+        return h->notices.len == 0 && !h->changed && !events_pending(h) && !hook_holds(h);
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
@@ -223,6 +231,10 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
 {
     int64_t next = sched_next_ms(h->sched, now_ms), other = report_next_ms(h->report);
 
+    if (h->again)
+        return now_ms;
+    if (h->inbox != NULL && inbox_next_ms(h->inbox) < next)
+        next = inbox_next_ms(h->inbox);
     if (other < next)
         next = other;
     other = ranks_next_ms(h);
@@ -241,11 +253,14 @@ static void loop(struct head *h)
         int64_t now_ms = clock_mono_ms();
         bool end;
 
+        h->again = false;
         take_signals(h);
         if (h->agent != NULL)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
         ranks_keep_alive(h, now_ms);
+        hook_turn(h, now_ms);
+        requests_take_inbox(h, now_ms);
         place(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
@@ -375,10 +390,18 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
         return err_set(err, PILOT_ENOMEM, "out of memory");
     }
     h->opt = config->options;
+    h->environ_before = config->environ_before;
     h->mpi = config->mpi;
     h->signal_fd = -1;
     strmap_init(&h->tasks.ids);
-    rc = set_up(h, config, err);
+    events_init(h);
+    rc = hook_create(h, config->hook_launcher, err);
+    if (rc < 0) {
+        launcher_stop(config->hook_launcher);
+        launcher_stop(config->launcher);
+    } else {
+        rc = set_up(h, config, err);
+    }
     *out = h;
     return rc;
 }
@@ -386,8 +409,10 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
 int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err)
 {
     if (h->ran)
-        return err_set(err, PILOT_ESTATE, "tasks must be loaded before the run");
-    return tasks_load_file(h, path, err);
+        return err_set(err, PILOT_ESTATE,
+                       "files are loaded before the run; in a callback, add tasks one by one or "
+                       "as a text");
+    return intake_file(h, path, err);
 }
 
 static int start_core(struct head *h, struct pilot_error *err)
@@ -396,7 +421,10 @@ static int start_core(struct head *h, struct pilot_error *err)
                                   .max_losses = SCHED_MAX_LOSSES,
                                   .patience_ms = SCHED_PATIENCE_MS};
     int64_t now_ms = clock_mono_ms();
+    int rc = tasks_check_sizes(h, err);
 
+    if (rc < 0)
+        return rc;
     h->sched = sched_create(&config);
     if (h->sched == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory");
@@ -411,7 +439,8 @@ static int start_core(struct head *h, struct pilot_error *err)
 
 static int begin(struct head *h, struct pilot_error *err)
 {
-    struct report_config config = {.fd = STDOUT_FILENO,
+    bool talks = h->opt->hook != NULL && strcmp(h->opt->hook, "-") == 0;
+    struct report_config config = {.fd = talks ? STDERR_FILENO : STDOUT_FILENO,
                                    .quiet = h->opt->quiet,
                                    .verbose = h->opt->verbose,
                                    .workdir = h->workdir};
@@ -493,8 +522,10 @@ static int finish(struct head *h, struct pilot_error *err)
     sched_get_counts(h->sched, &c);
     if (c.by_status[TASK_RUNNING] > 0)
         give_up_running(h);
+    h->over = true;
     count_up(h);
     keep_state(h);
+    hook_end(h, exit_status(h));
     ranks_release(h);
     rc = store_close(h->store, err);
     h->store = NULL;
@@ -543,9 +574,52 @@ int head_run(struct head *h, struct pilot_error *err)
     rc = begin(h, err);
     if (rc < 0)
         return rc;
+    h->changed = true; /* what was queued before the run, the marks of earlier ends among it */
+    if (inbox_create(&h->inbox, h->workdir, err) < 0)
+        log_warn("tasks cannot be added from other hosts: %s", err->text);
+    events_take_resumed(h);
+    hook_start(h);
     actions_do(h);
     loop(h);
     return finish(h, err);
+}
+
+int64_t head_add(struct head *h, const char *name, const char *text, struct pilot_error *err)
+{
+    h->again = true;
+    return intake_text(h, name, text, strlen(text), NULL, err);
+}
+
+int head_cancel(struct head *h, const char *id, struct pilot_error *err)
+{
+    struct sched_event ev = {.type = SCHED_CANCEL};
+
+    if (h->over)
+        return err_set(err, PILOT_ESTATE, "the run is over; nothing can be cancelled any more");
+    if (!strmap_get(&h->tasks.ids, id, &ev.task))
+        return err_set(err, PILOT_ENOENT, "there is no task '%.200s' to be cancelled", id);
+    if (h->sched == NULL) { /* before the run: the core has nothing yet */
+        if (h->tasks.v[ev.task].status == TASK_PENDING) {
+            h->tasks.v[ev.task].status = TASK_CANCELLED;
+            if (h->store != NULL)
+                store_task_status(h->store, ev.task, TASK_CANCELLED, "", false);
+        }
+        return 0;
+    }
+    if (sched_apply(h->sched, &ev, clock_mono_ms(), &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    h->again = true;
+    return 0;
+}
+
+void head_stop_run(struct head *h, const char *why)
+{
+    head_stop(h, STOP_TERM, "%s", why);
+}
+
+void head_set_callbacks(struct head *h, const struct head_callbacks *callbacks)
+{
+    h->callbacks = *callbacks;
 }
 
 void head_get_summary(const struct head *h, struct pilot_summary *out)
@@ -560,6 +634,9 @@ bool head_destroy(struct head *h)
 
     ranks_release(h);
     orderly = !h->lost_ranks;
+    hook_destroy(h);
+    inbox_destroy(h->inbox);
+    events_fini(h);
     log_set_sink(NULL, NULL);
     if (store_close(h->store, &err) < 0)
         log_error("%s", err.text);

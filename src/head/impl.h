@@ -3,7 +3,11 @@
  *
  *   head.c     the loop and its order, stopping, the end
  *   ranks.c    ranks and nodes: joining, cores, heartbeats, loss, leaving
- *   tasks.c    the table of tasks: reading files, resuming, giving them to the core
+ *   tasks.c    the table of tasks: resuming, giving them to the core
+ *   intake.c   new tasks: out of files, from hooks, from clients, from a program
+ *   events.c   ends of tasks that somebody is to be told and has to answer
+ *   hook.c     the hook program: its lines, its life
+ *   requests.c what clients of the control sockets and the inbox ask
  *   actions.c  what the core decided -> messages, changes of state, things to tell
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
@@ -11,11 +15,14 @@
 #ifndef PILOT_HEAD_IMPL_H
 #define PILOT_HEAD_IMPL_H
 
+#include <poll.h>
+
 #include "common/buf.h"
 #include "common/strmap.h"
 #include "common/task.h"
 #include "core/sched.h"
 #include "head/head.h"
+#include "head/inbox.h"
 #include "proto/msg.h"
 #include "report/report.h"
 #include "store/store.h"
@@ -68,7 +75,12 @@ struct task_table {
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
-enum told { TOLD_STARTED, TOLD_ENDED, TOLD_SKIPPED };
+enum told {
+    TOLD_STARTED,
+    TOLD_ENDED,   /* an attempt */
+    TOLD_DROPPED, /* skipped, or cancelled before it ran */
+    TOLD_REPLY,   /* the answer to a request */
+};
 
 /* Something to tell once barrier is committed. */
 struct notice {
@@ -80,6 +92,10 @@ struct notice {
     unsigned failures;
     enum task_status status;
     struct attempt_result result;
+    char *text;      /* owned: CPUs of an attempt that an event is made of; the reply */
+    char *inbox;     /* owned: the reply goes to this request of the inbox; NULL: to a client */
+    uint32_t client; /* of node */
+    bool event;      /* the store keeps it as still to be told */
 };
 
 struct notices { /* a ring */
@@ -87,6 +103,28 @@ struct notices { /* a ring */
     size_t first, len, cap; /* cap is a power of two */
     size_t unset;           /* at the end: notices of this turn */
 };
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+/* The end of a task that a hook is to be told, or has not answered yet. */
+struct event {
+    task_id_t task;
+    enum task_status status;
+    unsigned attempts;
+    char *node, *cpus; /* owned */
+    struct attempt_result result;
+    bool answered;
+};
+
+struct events { /* a ring; its first event has the number first_seq */
+    struct event *v;
+    size_t first, len, cap; /* cap is a power of two */
+    uint64_t first_seq;     /* numbers start at 1 */
+    uint64_t next_to_tell;  /* number of the first that the hook was not told */
+    unsigned wanted;        /* bits 1 << enum task_status: which ends are events */
+};
+
+struct hook;
 
 #define FAILURES_SHOWN 5
 
@@ -113,12 +151,22 @@ struct head {
     bool virtual_cores;
     bool lost_ranks, released;
 
+    char *const *environ_before;
     struct task_table tasks;
+    struct event *resumed;    /* ends that an earlier run did not get answered; owned */
+    size_t resumed_count;
     struct sched *sched;      /* from head_run on */
     struct sched_actions actions;
     struct store *store;      /* NULL in a dry run */
     struct report *report;
     struct notices notices;
+    struct events events;
+    struct head_callbacks callbacks;
+    struct hook *hook;        /* NULL: none */
+    struct inbox *inbox;      /* from head_run on */
+    bool again;               /* something was added in this turn: do not sleep before the next */
+    bool hurry;               /* somebody waits for this turn's barrier */
+    bool over;                /* the loop has ended: nothing can be added any more */
     bool changed;             /* something was given to the store in this turn */
     uint64_t last_barrier;
 
@@ -156,12 +204,25 @@ void ranks_fini(struct head *h);
 
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);
-int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *err);
-int tasks_store_all(struct head *h, struct pilot_error *err); /* into a state just opened */
+/* Packs spec into task; everything else of it is zero. */
+int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf *scratch,
+               struct pilot_error *err);
+int tasks_reserve(struct task_table *t, size_t more);
+int tasks_check_sizes(const struct head *h, struct pilot_error *err);
 int tasks_retry_failed(struct head *h);
+/* Gives the core the tasks that it does not have yet. */
 int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
 int tasks_unpack(const struct head_task *task, struct task_spec *spec);
 void tasks_fini(struct head *h);
+
+/* intake.c */
+int64_t intake_file(struct head *h, const char *path, struct pilot_error *err);
+/* Adds the tasks of a text, in any form of a task file, all or none; known ones with the same
+ * content are fine. While running they are scheduled at once. ids (may be NULL): those of all of
+ * them, strv_free. Returns how many are new. */
+int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
+                    struct pilot_error *err);
+int tasks_store_all(struct head *h, struct pilot_error *err); /* into a state just opened */
 
 /* actions.c */
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
@@ -174,6 +235,37 @@ void tell_later(struct head *h, const struct notice *n);
 void tell_seal(struct head *h, uint64_t barrier);
 void tell_committed(struct head *h, uint64_t committed);
 void tell_fini(struct head *h);
+
+/* events.c */
+void events_init(struct head *h);
+bool events_want(const struct head *h, enum task_status status);
+/* Takes the end of a task that is committed and still to be told: calls the callback, then it is up
+ * to the hook to answer; without a hook it is answered. The strings are copied. */
+void events_take(struct head *h, const struct event *e);
+/* While loading: an end of an earlier run that is still to be told. Copied. */
+int events_remember(struct head *h, const struct event *e);
+void events_take_resumed(struct head *h);
+bool events_pending(const struct head *h);
+struct event *events_find(struct head *h, uint64_t seq); /* NULL: no such, or answered */
+void events_answer(struct head *h, uint64_t seq);
+void events_fini(struct head *h);
+
+/* hook.c */
+int hook_create(struct head *h, struct launcher *launcher, struct pilot_error *err);
+void hook_start(struct head *h);                /* once the nodes are known */
+void hook_turn(struct head *h, int64_t now_ms); /* reads, writes, restarts */
+void hook_started(struct head *h, task_id_t task, node_id_t node, unsigned attempt);
+bool hook_holds(const struct head *h);
+int hook_fds(const struct head *h, struct pollfd *fds); /* fills up to 3, returns how many */
+int64_t hook_next_ms(const struct head *h);
+void hook_end(struct head *h, int exit_status); /* says end, waits (bounded) */
+void hook_destroy(struct head *h);
+
+/* requests.c */
+void requests_handle(struct head *h, node_id_t node, uint32_t client, const char *inbox,
+                     const char *text);
+void requests_take_inbox(struct head *h, int64_t now_ms);
+void requests_reply(struct head *h, const struct notice *n);
 
 /* plan.c */
 int plan_show(struct head *h, struct pilot_error *err);

@@ -119,6 +119,18 @@ static void handle_ended(struct head *h, node_id_t id, struct rd *body, int64_t 
         actions_ended(h, id, &m, now_ms);
 }
 
+static void handle_request(struct head *h, node_id_t id, struct rd *body)
+{
+    struct msg_text m;
+
+    if (msg_get_text(body, &m) < 0) {
+        log_error("node %s: a REQUEST message that does not fit", h->nodes[id].name);
+        return;
+    }
+    requests_handle(h, id, m.client, NULL, m.text);
+    free(m.text);
+}
+
 static void handle_gone(struct head *h, int rank)
 {
     struct rank *r = &h->ranks[rank];
@@ -146,6 +158,8 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
         handle_ready(h, &h->nodes[r->node], body);
     } else if (type == MSG_ENDED) {
         handle_ended(h, r->node, body, now_ms);
+    } else if (type == MSG_REQUEST) {
+        handle_request(h, r->node, body);
     } else {
         log_error("rank %d: an unexpected %s message", rank, msg_type_name(type));
     }
