@@ -4,6 +4,7 @@
  *   head.c     the loop and its order, stopping, the end
  *   ranks.c    ranks and nodes: joining, cores, heartbeats, loss, leaving
  *   tasks.c    the table of tasks: reading files, resuming, giving them to the core
+ *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
@@ -50,6 +51,9 @@ struct rank {
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
+/* Does the store have it? */
+enum saved { SAVED, SAVE_NEW, SAVE_REPLACED };
+
 struct head_task {
     char *blob;            /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
@@ -58,6 +62,7 @@ struct head_task {
     enum task_status status; /* before the core has it; afterwards the core knows */
     unsigned attempts, failures; /* from earlier runs */
     int64_t start_wall_ms; /* of the running attempt */
+    enum saved saved;
 };
 
 struct task_table {
@@ -157,11 +162,16 @@ void ranks_fini(struct head *h);
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);
 int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *err);
-int tasks_store_all(struct head *h, struct pilot_error *err); /* into a state just opened */
+/* Queues for the store what it does not have yet, of the tasks from first on. */
+int tasks_save(struct head *h, task_id_t first, struct pilot_error *err);
 int tasks_retry_failed(struct head *h);
 int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
 int tasks_unpack(const struct head_task *task, struct task_spec *spec);
 void tasks_fini(struct head *h);
+
+/* cycles.c */
+int cycles_check(const struct head *h, const struct sched_task *tasks, task_id_t count,
+                 struct pilot_error *err);
 
 /* actions.c */
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);

@@ -205,26 +205,39 @@ static void on_warning(void *arg, const char *text)
     log_warn("%s", text);
 }
 
-/* Queues a task for the store: a new one, or what replaces an old one. */
-static int put_in_store(struct head *h, task_id_t number, bool replaces, struct pilot_error *err)
+static int save(struct head *h, task_id_t number, struct pilot_error *err)
 {
-    const struct head_task *task = &h->tasks.v[number];
+    struct head_task *task = &h->tasks.v[number];
     struct task_spec spec;
     char *json = NULL;
 
     if (tasks_unpack(task, &spec) == 0)
         json = task_spec_to_json(&spec);
-    if (json != NULL && replaces)
+    if (json != NULL && task->saved == SAVE_REPLACED)
         store_replace_task(h->store, number, &spec, json);
     else if (json != NULL)
         store_put_task(h->store, number, &spec, json, TASK_PENDING);
     task_spec_fini(&spec);
     free(json);
-    return json != NULL ? 0 : err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
+    if (json == NULL)
+        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
+    task->saved = SAVED;
+    h->changed = true;
+    return 0;
 }
 
-/* Puts one staged task in the table, and in the store's queue if there is one yet. */
-static int take_staged(struct head *h, struct head_task *task, struct pilot_error *err)
+int tasks_save(struct head *h, task_id_t first, struct pilot_error *err)
+{
+    int rc = 0;
+
+    for (task_id_t i = first; i < h->tasks.len && rc == 0; i++)
+        if (h->tasks.v[i].saved != SAVED)
+            rc = save(h, i, err);
+    return rc;
+}
+
+/* Puts one staged task in the table. */
+static void take_staged(struct head *h, struct head_task *task)
 {
     struct task_table *t = &h->tasks;
     bool replaces = task->node != NODE_ID_NONE;
@@ -239,19 +252,9 @@ static int take_staged(struct head *h, struct head_task *task, struct pilot_erro
         if (strmap_add(&t->ids, task->blob, number) < 0)
             BUG("out of memory for the ids of %u tasks", t->len);
     }
+    task->saved = replaces ? SAVE_REPLACED : SAVE_NEW;
     t->v[number] = *task;
     task->blob = NULL;
-    return h->store != NULL ? put_in_store(h, number, replaces, err) : 0;
-}
-
-int tasks_store_all(struct head *h, struct pilot_error *err)
-{
-    int rc = 0;
-
-    for (task_id_t i = 0; i < h->tasks.len && rc == 0; i++)
-        rc = put_in_store(h, i, false, err);
-    h->changed = true;
-    return rc;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
@@ -261,10 +264,9 @@ static int take_all(struct staging *s, struct pilot_error *err)
 
     if (rc < 0)
         return err_set(err, rc, "out of memory for %zu tasks", s->len);
-    for (size_t i = 0; i < s->len && rc == 0; i++)
-        rc = take_staged(h, &s->v[i].task, err);
-    h->changed = h->changed || (h->store != NULL && s->len > 0);
-    return rc;
+    for (size_t i = 0; i < s->len; i++)
+        take_staged(h, &s->v[i].task);
+    return 0;
 }
 
 static const char *const *reserved_names(struct head *h, char names[6][256])
@@ -433,10 +435,12 @@ int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
         at += b.tasks[i].dep_count;
     }
     if (rc == 0)
+        rc = h->opt->rerun_changed ? cycles_check(h, b.tasks, h->tasks.len, err) : 0;
+    if (rc == 0)
         rc = sched_add(h->sched, b.tasks, h->tasks.len, now_ms, &h->actions);
     free(b.tasks);
     free(b.deps);
-    return rc < 0 ? err_set(err, rc, "out of memory for %u tasks", h->tasks.len) : 0;
+    return rc == PILOT_ENOMEM ? err_set(err, rc, "out of memory for %u tasks", h->tasks.len) : rc;
 }
 
 void tasks_fini(struct head *h)
