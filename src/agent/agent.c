@@ -155,7 +155,8 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .cwd = spec->workdir,
         .stdin_path = spec->stdin_path,
         .timeout_ms = spec->timeout_ms,
-        .cpus = te.cpus,
+        /* Not pinned means all CPUs of the node, not the one that mpirun bound this rank to. */
+        .cpus = a->pin ? run->cpus.list : a->site.cpus,
     };
     char **env;
     int rc;

@@ -81,9 +81,7 @@ static void shorten_list(hwloc_const_bitmap_t set, char list[LIST_SHORT])
         LIST_SHORT - (int)(sizeof(dots) - 1))
         return;
     comma = strrchr(list, ',');
-    if (comma != NULL)
-        comma[1] = '\0';
-    strcat(list, dots);
+    memcpy(comma != NULL ? comma + 1 : list, dots, sizeof(dots));
 }
 
 /* The PUs that may be used. A description of another machine says itself what may be used there;
@@ -221,7 +219,7 @@ static int add_levels(struct cpus *c)
     hwloc_obj_type_t types[] = {HWLOC_OBJ_PACKAGE, HWLOC_OBJ_DIE, HWLOC_OBJ_NUMANODE,
                                 HWLOC_OBJ_L3CACHE};
     enum { TYPES = sizeof(types) / sizeof(types[0]) };
-    unsigned *keys[TYPES], counts[TYPES];
+    unsigned *keys[TYPES], counts[TYPES] = {0};
     unsigned *room = calloc(c->total, (TYPES + 1) * sizeof(*room));
     int rc = 0;
 
@@ -267,6 +265,8 @@ static int create_real(struct cpus *c, const struct cpus_config *config, struct 
     hwloc_bitmap_free(allowed);
     if (rc < 0)
         return rc;
+    if (c->total == 0)
+        return err_set(err, PILOT_ESYS, "hwloc finds no cores around the CPUs of this node");
     c->place = placement_create(c->total);
     if (c->place == NULL || add_levels(c) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for the topology of this node");

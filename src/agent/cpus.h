@@ -42,7 +42,8 @@ struct cpus_set {
                                * threads both, unless use_hyperthreads; "" for virtual cores */
 };
 
-/* Takes count cores. PILOT_EAGAIN: fewer are free. PILOT_EINVAL: the node never has so many. */
+/* Takes count cores. PILOT_EAGAIN: fewer are free. PILOT_EINVAL: the node never has so many.
+ * PILOT_ESYS: they are so scattered that their list does not fit (nodes of over 512 CPUs). */
 int cpus_take(struct cpus *c, unsigned count, struct cpus_set *out, struct pilot_error *err);
 /* Gives them back and empties set. */
 void cpus_give(struct cpus *c, struct cpus_set *set);

@@ -14,8 +14,8 @@
  *   HWLOC_XMLFILE    Open MPI ignores the CPU mask that it inherits and binds from the machine's
  *                    first core on; with a topology of just the task's cores there are no others.
  *                    Contains --bind-to of all of them, and gives mpirun without -np its number.
- *   binding policy   "core" puts every rank on a core of its own (the default does so for up to two
- *                    ranks only); overload-allowed, or else more ranks than cores are refused.
+ *   binding policy   "core" puts every rank on a core of its own, while Open MPI by itself does so
+ *                    for up to two ranks only; overload-allowed: more ranks than cores share them.
  *                    "none" where binding would be wrong: no topology, or ranks with threads.
  *   oversubscribe    more ranks than cores are the user's decision; Open MPI refuses by default.
  *   default slots    mpirun without -np: the task's cores, when they are not those of hwloc

@@ -20,12 +20,12 @@ struct taskenv_task {
     unsigned attempt;
     const char *cpus;      /* "" when not pinned */
     const char *node;
-    const char *xml;       /* path for HWLOC_XMLFILE; NULL: none */
+    const char *xml;       /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
     char *const *env;      /* the task's own, wins over everything but PILOT_* */
 };
 
 /* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.
- * base is looked at only to leave OMP_NUM_THREADS alone when the user has set it. */
+ * base is looked at only to leave alone what the user has set: OMP_NUM_THREADS, settings of MPI. */
 char **taskenv_task(char *const *base, const struct taskenv_task *t);
 
 #endif

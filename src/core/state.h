@@ -49,7 +49,7 @@ struct hold {
     int64_t review_ms; /* not started by then: look whether another node is better */
     unsigned reviews;
     uint32_t spare; /* cores that it is expected to leave free */
-    bool stale;     /* the node has changed since start_ms and spare were computed */
+    bool stale;     /* the node has changed since spare was computed */
 };
 
 /* What each action that needs memory of its own will want is reserved before anything changes. */

@@ -563,13 +563,12 @@ int head_run(struct head *h, struct pilot_error *err)
         return plan_show(h, err);
     /* A new state, or one that forgets the old, is opened only now: input that is refused must not
      * cost anybody an earlier run. */
-    if (h->store == NULL) {
+    if (h->store == NULL)
         rc = open_state(h, err);
-        if (rc == 0)
-            rc = tasks_store_all(h, err);
-        if (rc < 0)
-            return rc;
-    }
+    if (rc == 0)
+        rc = tasks_save(h, 0, err);
+    if (rc < 0)
+        return rc;
     h->ran = true;
     rc = begin(h, err);
     if (rc < 0)

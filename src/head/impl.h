@@ -8,6 +8,7 @@
  *   events.c   ends of tasks that somebody is to be told and has to answer
  *   hook.c     the hook program: its lines, its life
  *   requests.c what clients of the control sockets and the inbox ask
+ *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
@@ -57,6 +58,9 @@ struct rank {
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
+/* Does the store have it? */
+enum saved { SAVED, SAVE_NEW, SAVE_REPLACED };
+
 struct head_task {
     char *blob;            /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
@@ -65,6 +69,7 @@ struct head_task {
     enum task_status status; /* before the core has it; afterwards the core knows */
     unsigned attempts, failures; /* from earlier runs */
     int64_t start_wall_ms; /* of the running attempt */
+    enum saved saved;
 };
 
 struct task_table {
@@ -209,6 +214,8 @@ int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf 
                struct pilot_error *err);
 int tasks_reserve(struct task_table *t, size_t more);
 int tasks_check_sizes(const struct head *h, struct pilot_error *err);
+/* Queues for the store what it does not have yet, of the tasks from first on. */
+int tasks_save(struct head *h, task_id_t first, struct pilot_error *err);
 int tasks_retry_failed(struct head *h);
 /* Gives the core the tasks that it does not have yet. */
 int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
@@ -222,7 +229,10 @@ int64_t intake_file(struct head *h, const char *path, struct pilot_error *err);
  * them, strv_free. Returns how many are new. */
 int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
                     struct pilot_error *err);
-int tasks_store_all(struct head *h, struct pilot_error *err); /* into a state just opened */
+
+/* cycles.c */
+int cycles_check(const struct head *h, const struct sched_task *tasks, task_id_t count,
+                 struct pilot_error *err);
 
 /* actions.c */
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);

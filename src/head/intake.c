@@ -143,26 +143,8 @@ static void on_warning(void *arg, const char *text)
     log_warn("%s", text);
 }
 
-/* Queues a task for the store: a new one, or what replaces an old one. */
-static int put_in_store(struct head *h, task_id_t number, bool replaces, struct pilot_error *err)
-{
-    const struct head_task *task = &h->tasks.v[number];
-    struct task_spec spec;
-    char *json = NULL;
-
-    if (tasks_unpack(task, &spec) == 0)
-        json = task_spec_to_json(&spec);
-    if (json != NULL && replaces)
-        store_replace_task(h->store, number, &spec, json);
-    else if (json != NULL)
-        store_put_task(h->store, number, &spec, json, task->status);
-    task_spec_fini(&spec);
-    free(json);
-    return json != NULL ? 0 : err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
-}
-
-/* Puts one staged task in the table, and in the store's queue if there is one yet. */
-static int take_staged(struct head *h, struct head_task *task, struct pilot_error *err)
+/* Puts one staged task in the table. */
+static void take_staged(struct head *h, struct head_task *task)
 {
     struct task_table *t = &h->tasks;
     bool replaces = task->node != NODE_ID_NONE;
@@ -177,19 +159,9 @@ static int take_staged(struct head *h, struct head_task *task, struct pilot_erro
         if (strmap_add(&t->ids, task->blob, number) < 0)
             BUG("out of memory for the ids of %u tasks", t->len);
     }
+    task->saved = replaces ? SAVE_REPLACED : SAVE_NEW;
     t->v[number] = *task;
     task->blob = NULL;
-    return h->store != NULL ? put_in_store(h, number, replaces, err) : 0;
-}
-
-int tasks_store_all(struct head *h, struct pilot_error *err)
-{
-    int rc = 0;
-
-    for (task_id_t i = 0; i < h->tasks.len && rc == 0; i++)
-        rc = put_in_store(h, i, false, err);
-    h->changed = true;
-    return rc;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
@@ -199,10 +171,9 @@ static int take_all(struct staging *s, struct pilot_error *err)
 
     if (rc < 0)
         return err_set(err, rc, "out of memory for %zu tasks", s->len);
-    for (size_t i = 0; i < s->len && rc == 0; i++)
-        rc = take_staged(h, &s->v[i].task, err);
-    h->changed = h->changed || (h->store != NULL && s->len > 0);
-    return rc;
+    for (size_t i = 0; i < s->len; i++)
+        take_staged(h, &s->v[i].task);
+    return 0;
 }
 
 static const char *const *reserved_names(struct head *h, char names[6][256])
@@ -284,8 +255,11 @@ int64_t intake_text(struct head *h, const char *name, const char *text, size_t l
         return err_set(err, PILOT_ESTATE, "the run is over; nothing can be added any more");
     added = take_in(&s, NULL, text, len, err);
 
-    if (added > 0 && h->sched != NULL && tasks_schedule(h, clock_mono_ms(), err) < 0)
-        BUG("out of memory for tasks that are in the state already");
+    /* In the run: to the store, then to the core; before it, head_run does both. */
+    if (added > 0 && h->sched != NULL &&
+        (tasks_save(h, h->tasks.len - (task_id_t)added, err) < 0 ||
+         tasks_schedule(h, clock_mono_ms(), err) < 0))
+        BUG("out of memory for %lld new tasks", (long long)added);
     if (added >= 0 && ids != NULL)
         *ids = s.ids;
     else

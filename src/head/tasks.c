@@ -112,6 +112,39 @@ int tasks_load_state(struct head *h, struct pilot_error *err)
     return rc;
 }
 
+/* ---- To the store ---------------------------------------------------------------------------- */
+
+static int save(struct head *h, task_id_t number, struct pilot_error *err)
+{
+    struct head_task *task = &h->tasks.v[number];
+    struct task_spec spec;
+    char *json = NULL;
+
+    if (tasks_unpack(task, &spec) == 0)
+        json = task_spec_to_json(&spec);
+    if (json != NULL && task->saved == SAVE_REPLACED)
+        store_replace_task(h->store, number, &spec, json);
+    else if (json != NULL)
+        store_put_task(h->store, number, &spec, json, task->status);
+    task_spec_fini(&spec);
+    free(json);
+    if (json == NULL)
+        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
+    task->saved = SAVED;
+    h->changed = true;
+    return 0;
+}
+
+int tasks_save(struct head *h, task_id_t first, struct pilot_error *err)
+{
+    int rc = 0;
+
+    for (task_id_t i = first; i < h->tasks.len && rc == 0; i++)
+        if (h->tasks.v[i].saved != SAVED)
+            rc = save(h, i, err);
+    return rc;
+}
+
 /* ---- To the core ----------------------------------------------------------------------------- */
 
 int tasks_retry_failed(struct head *h)
@@ -214,10 +247,12 @@ int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
         at += b.tasks[i].dep_count;
     }
     if (rc == 0)
+        rc = h->opt->rerun_changed && first == 0 ? cycles_check(h, b.tasks, count, err) : 0;
+    if (rc == 0)
         rc = sched_add(h->sched, b.tasks, count, now_ms, &h->actions);
     free(b.tasks);
     free(b.deps);
-    return rc < 0 ? err_set(err, rc, "out of memory for %u tasks", h->tasks.len) : 0;
+    return rc == PILOT_ENOMEM ? err_set(err, rc, "out of memory for %u tasks", h->tasks.len) : rc;
 }
 
 void tasks_fini(struct head *h)

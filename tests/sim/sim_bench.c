@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How fast the scheduler core is: sim_bench [--nodes N] [--tasks N] [--cores N] [--mixed] [--each]
- * [--least-rate N]. Only the time inside the core is counted. --mixed: 1 to 8 cores, five
- * priorities, timeouts, a dependency for one task in four; else all tasks are alike. --each: a
- * placement pass after each event, as if they came one by one; else one a virtual millisecond.
+ * [--patience MS] [--least-rate N]. Only the time inside the core is counted. --mixed: 1 to 8
+ * cores, five priorities, timeouts, a dependency for one task in four; else all tasks are alike.
+ * --each: a placement pass after each event, as if they came one by one; else one a virtual
+ * millisecond.
  * --least-rate: fails below so many events a second (a start and an end are one each): set far
  * below what any machine reaches, it catches work that grows with tasks x nodes. */
 #include <getopt.h>
@@ -16,7 +17,7 @@
 #define LONGEST_MS 4096 /* of a task, less one: the wheel below has a slot a millisecond */
 
 struct bench {
-    unsigned long nodes, tasks, cores, least_rate;
+    unsigned long nodes, tasks, cores, patience_ms, least_rate;
     bool mixed, each;
     struct sched *s;
     struct sched_actions out;
@@ -155,13 +156,11 @@ static void run(struct bench *b)
 
 static bool parse(struct bench *b, int argc, char **argv)
 {
-    static const struct option options[] = {{"nodes", 1, NULL, 'n'},
-                                            {"tasks", 1, NULL, 't'},
-                                            {"cores", 1, NULL, 'c'},
-                                            {"mixed", 0, NULL, 'm'},
-                                            {"each", 0, NULL, 'e'},
-                                            {"least-rate", 1, NULL, 'r'},
-                                            {0}};
+    static const struct option options[] = {
+        {"nodes", 1, NULL, 'n'},    {"tasks", 1, NULL, 't'},
+        {"cores", 1, NULL, 'c'},    {"mixed", 0, NULL, 'm'},
+        {"each", 0, NULL, 'e'},     {"least-rate", 1, NULL, 'r'},
+        {"patience", 1, NULL, 'p'}, {0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -171,6 +170,8 @@ static bool parse(struct bench *b, int argc, char **argv)
             b->tasks = strtoul(optarg, NULL, 10);
         else if (c == 'c')
             b->cores = strtoul(optarg, NULL, 10);
+        else if (c == 'p')
+            b->patience_ms = strtoul(optarg, NULL, 10);
         else if (c == 'r')
             b->least_rate = strtoul(optarg, NULL, 10);
         else if (c == 'm')
@@ -185,13 +186,15 @@ static bool parse(struct bench *b, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct bench b = {.nodes = 10000, .tasks = 1000000, .cores = 8};
-    struct sched_config config = {.patience_ms = SCHED_PATIENCE_MS};
+    static struct bench b = {
+        .nodes = 10000, .tasks = 1000000, .cores = 8, .patience_ms = SCHED_PATIENCE_MS};
+    struct sched_config config = {0};
 
     if (!parse(&b, argc, argv)) {
         fprintf(stderr, "usage: see the top of sim_bench.c\n");
         return 2;
     }
+    config.patience_ms = (int64_t)b.patience_ms;
     b.s = sched_create(&config);
     b.attempts = calloc(b.tasks, sizeof(*b.attempts));
     if (!b.s || !b.attempts)
