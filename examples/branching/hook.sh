@@ -6,7 +6,7 @@
 #   pilot-mpi --on-complete "sh hook.sh DEPTH [COMMAND]" root.json
 #
 # COMMAND is what the new tasks run, as it stands in JSON (default: true). The shell does all of it
-# without starting a process, some ten thousand lines a second.
+# without starting a process, but reads byte by byte: some two thousand lines a second.
 set -eu
 depth=$1 command=${2:-true}
 
