@@ -48,8 +48,8 @@ struct store_task {
     struct attempt_result result;
     const char *node; /* "" if there was none */
     const char *cpus; /* "" if not pinned */
-    unsigned losses;   /* those that ended with REASON_LOST; an attempt that was still running when
-                        * the pilot died counts as one (store_load records it) */
+    unsigned losses;  /* those that ended with REASON_LOST; an attempt that was still running when
+                       * the pilot died counts as one (store_load records it) */
 };
 typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_error *err);
 
@@ -73,7 +73,8 @@ void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, co
 /* An attempt has ended; the task is now `status` (pending when it will be retried). cpus: the
  * pinned set, "" if not pinned. A start_wall_ms of 0 leaves the start as store_attempt_started gave
  * it. Fills exit_code, node, started_at, finished_at, reason of the task too, and counts a failure
- * (exit code not 0, signal, timeout, spawn) or a loss. */
+ * (exit code not 0, signal, timeout, spawn) or a loss. tell: a hook is to be told, which store_load
+ * asks for (told) until store_event_answered; means nothing unless status is final. */
 void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
                          const char *cpus, const struct attempt_result *result,
                          enum task_status status, bool tell);
