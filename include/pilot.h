@@ -231,7 +231,8 @@ void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
  * NULL does nothing. */
 void pilot_destroy(struct pilot *p);
 
-/* Ends the process; call it at the end of main instead of returning. After the loss of a node MPI
+/* Ends the process, destroying the pilot first if there still is one; call it at the end of main
+ * instead of returning, with what pilot_run has returned (negative: exit status 2). After the loss of a node MPI
  * cannot be finalised (it would wait for the lost), and a plain exit() might hang in it. */
 #if defined(__GNUC__)
 __attribute__((noreturn))

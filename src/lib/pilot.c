@@ -342,6 +342,9 @@ API void pilot_destroy(struct pilot *p)
 
 API void pilot_exit(int status)
 {
+    pilot_destroy(the_pilot);
+    if (status < 0)
+        status = PILOT_EXIT_USAGE;
     if (!mpi_abandoned)
         exit(status);
     fflush(NULL);
