@@ -24,7 +24,7 @@
 
 struct launcher; /* the agent's handle */
 
-/* Forks the guardian. Before any thread and before MPI_Init. The environment of now is the base of
+/* Forks the guardian. A process may have several launchers. Before any thread and before MPI_Init. The environment of now is the base of
  * every task's environment unless launcher_set_env replaces it. */
 int launcher_start(struct launcher **out, struct pilot_error *err);
 
@@ -47,8 +47,11 @@ struct launch_request {
     int64_t timeout_ms;      /* 0: none */
     /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
      * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
-     * becomes descriptors 0 and 1, and one that becomes 2. No task directory is made then, and cwd
-     * must be set. For programs that talk with the caller, such as a hook. */
+     * becomes descriptors 0 and 1, and one that becomes 2; the caller may close them when
+     * launcher_run has returned. No task directory is made then, what cannot be started is told in
+     * the event only, what the program leaves behind is ended at once, stdin_path must be NULL, and
+     * cwd must be set ("." is where the caller was at launcher_start). Else, and when one is not
+     * open: PILOT_EINVAL. For programs that talk with the caller, such as a hook. */
     int stdio_fd, stderr_fd;
     const char *cpus;        /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
