@@ -11,5 +11,6 @@ struct command {
 };
 
 extern const struct command cmd_run;
+extern const struct command cmd_add;
 
 #endif
