@@ -50,7 +50,9 @@ marked() {
 describe() { # PID...
     local pid
     for pid; do
-        echo "    $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+        # shellcheck disable=SC2188
+        { : <"/proc/$pid/cmdline"; } 2>/dev/null || continue
+        echo "    $pid $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")"
     done
 }
 
@@ -131,11 +133,13 @@ run_tests() { # [FUNCTION...]
 
 # ---- Conditions and asserts ----------------------------------------------------------------------
 
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
 wait_until() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
+    local end=$(($(now_ms) + $1 * 1000))
     shift
     while ! "$@"; do
-        [ $SECONDS -lt $end ] || return 1
+        [ "$(now_ms)" -lt $end ] || return 1
         sleep 0.05
     done
 }
