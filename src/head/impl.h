@@ -6,6 +6,7 @@
  *   tasks.c    the table of tasks: reading files, resuming, giving them to the core
  *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
+ *   doubt.c    attempts that ended by a SIGTERM which may have been meant for us all
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
  */
@@ -95,6 +96,8 @@ struct notices { /* a ring */
 
 #define FAILURES_SHOWN 5
 
+struct doubt;
+
 /* ---- The head -------------------------------------------------------------------------------- */
 
 /* WORKING -> DRAINING (nothing starts any more) -> STOPPING (what runs is ended). */
@@ -124,6 +127,7 @@ struct head {
     struct store *store;      /* NULL in a dry run */
     struct report *report;
     struct notices notices;
+    struct doubt *doubts;
     bool changed;             /* something was given to the store in this turn */
     uint64_t last_barrier;
 
@@ -178,6 +182,13 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
 void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
 void actions_do(struct head *h);
 void actions_stop_running(struct head *h, bool now);
+
+/* doubt.c */
+/* True: the end of this attempt is judged later, by doubt_turn. */
+bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
+void doubt_turn(struct head *h, int64_t now_ms);
+int64_t doubt_next_ms(const struct head *h);
+void doubt_fini(struct head *h);
 
 /* tell.c */
 void tell_later(struct head *h, const struct notice *n);

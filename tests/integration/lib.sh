@@ -271,7 +271,7 @@ cluster() { VCLUSTER_DIR=$CLUSTER_DIR VCLUSTER_SHARE=$ROOT:$(dirname "$PILOT"):$
 # Starts a virtual cluster for the file, or skips the file. Call it before run_tests.
 cluster_up() { # [NODES [CPUS]]
     local reason
-    reason=$(cluster check) || skip "${reason#vcluster: }"
+    reason=$(cluster check) || skip "$reason"
     CLUSTER_UP=1
     SRUN_FLAGS="--ntasks-per-node=1 --cpus-per-task=${2:-$(nproc)} --cpu-bind=none --no-kill --kill-on-bad-exit=0 --wait=0"
     # The daemons are not processes of a test that were left behind.

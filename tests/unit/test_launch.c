@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/sysmacros.h>
 
 /* ---- Exit ------------------------------------------------------------------------------------ */
 
@@ -238,7 +239,16 @@ static void a_task_inherits_nothing_of_the_pilot(void **state)
 {
     struct fixture *f = *state;
     struct rlimit lim;
+    sigset_t usr1;
 
+    launcher_stop(f->l);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    (void)sigprocmask(SIG_BLOCK, &usr1, NULL);
+    (void)signal(SIGUSR2, SIG_IGN);
+    start_launcher(f, GRACE_MS);
+    (void)sigprocmask(SIG_UNBLOCK, &usr1, NULL);
+    (void)signal(SIGUSR2, SIG_DFL);
     finish(f, "t", helper(f, "session"));
     assert_string_equal(out_of(f, "t"), "1 1\n");
     finish(f, "t", "ls /proc/self/fd"); /* 3: the directory that ls reads */
@@ -273,6 +283,15 @@ static void limits_and_umask_are_the_users(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 
+static bool is_dev_null(pid_t pid, int fd)
+{
+    char path[64];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+    return stat(path, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
 static void nobody_holds_the_pilots_descriptors(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +306,10 @@ static void nobody_holds_the_pilots_descriptors(void **state)
     assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
     AWAIT(read(ends[0], &c, 1) == 0);
     close(ends[0]);
+    for (int fd = 0; fd <= 2; fd++) {
+        assert_true(is_dev_null(await_named("pilot-guardian"), fd));
+        assert_true(is_dev_null(await_named("pilot-slot"), fd));
+    }
 }
 
 static void usage_counts_the_whole_tree(void **state)
