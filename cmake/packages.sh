@@ -50,6 +50,7 @@ packages_need_tests() {
     packages_have_lib cmocka || packages_note cmocka
     packages_have python3 || packages_note python3
     packages_have sqlite3 || packages_note sqlite-cli
+    packages_have make || packages_note make
     packages_have lmp || packages_note lammps
     packages_have valgrind || packages_note valgrind
     packages_have clang-format || packages_note clang-format

@@ -94,7 +94,7 @@ cd "$build" || exit 1
         fi
     done
     # The log has a block a test, which begins with "3/20 Testing: NAME".
-    sed -n -e 's,^[0-9]*/[0-9]* Testing: \(.*\),\1,;t name' -e '/^SKIP: /{G;s/\(.*\)\n\(.*\)/Skipped \2: \1/;s/: SKIP: /: /p;}' \
+    sed -n -e 's,^[0-9]*/[0-9]* Testing: \(.*\),\1,;t name' -e '/^SKIP: /{G;s/SKIP: \(.*\)\n\(.*\)/Skipped in \2: \1/p;}' \
         -e 'b' -e ':name' -e 'h' Testing/Temporary/LastTest.log 2>/dev/null
     cat "$held"
     rm -f "$held"

@@ -42,6 +42,10 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1:exitcode=99}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:exitcode=99}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$root/tests/lsan.supp:print_suppressions=0}
+# Threads are the store's and MPI's; the rest would only be slow.
+if [ $# -eq 0 ] && [ "$kind" = thread ]; then
+    set -- -R '^(unit-(store|launch|transport|proto)|integration-(cli|inputs|run_basic|resume)$)'
+fi
 [ $# -gt 0 ] || set -- -L 'unit|sim|sanitizable'
 cd "$build"
 exec $run ctest --output-on-failure -j "$jobs" "$@"

@@ -95,17 +95,30 @@ static void take_signals(struct head *h)
         on_signal(h, (int)info.ssi_signo);
 }
 
+static void watched_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1); /* what sbatch --signal usually sends before the walltime */
+    sigaddset(set, SIGUSR2);
+}
+
+void head_block_signals(void)
+{
+    sigset_t set;
+
+    watched_signals(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int open_signals(struct head *h, struct pilot_error *err)
 {
     sigset_t set;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1); /* what sbatch --signal usually sends before the walltime */
-    sigaddset(&set, SIGUSR2);
-    sigprocmask(SIG_BLOCK, &set, NULL);
+    watched_signals(&set);
+    head_block_signals();
     signal(SIGPIPE, SIG_IGN);
     h->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (h->signal_fd < 0)
@@ -237,6 +250,9 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
         next = inbox_next_ms(h->inbox);
     if (other < next)
         next = other;
+    other = doubt_next_ms(h);
+    if (other < next)
+        next = other;
     other = ranks_next_ms(h);
     if (other < next)
         next = other;
@@ -258,6 +274,7 @@ static void loop(struct head *h)
         if (h->agent != NULL)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
+        doubt_turn(h, now_ms);
         ranks_keep_alive(h, now_ms);
         hook_turn(h, now_ms);
         requests_take_inbox(h, now_ms);
@@ -643,6 +660,7 @@ bool head_destroy(struct head *h)
     ranks_fini(h);
     sched_destroy(h->sched);
     sched_actions_fini(&h->actions);
+    doubt_fini(h);
     tell_fini(h);
     tasks_fini(h);
     if (h->signal_fd >= 0)

@@ -40,6 +40,11 @@ struct head_config {
     char *const *environ_before;
 };
 
+/* Keeps the signals that the head watches away from this thread and all that it starts. Call it
+ * before MPI_Init: MPI has threads of its own, and a signal that one of them does not block would
+ * end the process there. */
+void head_block_signals(void);
+
 /* Gathers the ranks into nodes, starts their agents, opens the state (not for a dry run), and loads
  * what it holds. *out is set on failure too: head_destroy
  * then releases the other ranks. */

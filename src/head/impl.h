@@ -10,6 +10,7 @@
  *   requests.c what clients of the control sockets and the inbox ask
  *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
+ *   doubt.c    attempts that ended by a SIGTERM which may have been meant for us all
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
  */
@@ -133,6 +134,8 @@ struct hook;
 
 #define FAILURES_SHOWN 5
 
+struct doubt;
+
 /* ---- The head -------------------------------------------------------------------------------- */
 
 /* WORKING -> DRAINING (nothing starts any more) -> STOPPING (what runs is ended). */
@@ -172,6 +175,7 @@ struct head {
     bool again;               /* something was added in this turn: do not sleep before the next */
     bool hurry;               /* somebody waits for this turn's barrier */
     bool over;                /* the loop has ended: nothing can be added any more */
+    struct doubt *doubts;
     bool changed;             /* something was given to the store in this turn */
     uint64_t last_barrier;
 
@@ -239,6 +243,13 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
 void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
 void actions_do(struct head *h);
 void actions_stop_running(struct head *h, bool now);
+
+/* doubt.c */
+/* True: the end of this attempt is judged later, by doubt_turn. */
+bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
+void doubt_turn(struct head *h, int64_t now_ms);
+int64_t doubt_next_ms(const struct head *h);
+void doubt_fini(struct head *h);
 
 /* tell.c */
 void tell_later(struct head *h, const struct notice *n);

@@ -115,7 +115,7 @@ static void handle_ended(struct head *h, node_id_t id, struct rd *body, int64_t 
 
     if (msg_get_ended(body, &m) < 0 || m.task >= h->tasks.len)
         log_error("node %s: an ENDED message that does not fit", h->nodes[id].name);
-    else if (h->nodes[id].state == NODE_UP)
+    else if (h->nodes[id].state == NODE_UP && !doubt_take(h, id, &m, now_ms))
         actions_ended(h, id, &m, now_ms);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: the slot processes. Must not run tasks itself, nor allocate much: each slot is a fork of it.
+/* Owns: the slot processes. Must not run tasks itself, nor allocate much: each slot is a fork of
+ * it.
  *
- * It is a child subreaper above the slots: as long as a slot lives, that slot gets the orphans of its
- * task; when a slot dies they come here, so every child that is not a slot is to be killed. The end
- * of the agent is seen as the end of the stream on the socket, and, should a stray process hold a copy
- * of the agent's end, as a death signal. */
+ * It is a child subreaper above the slots: as long as a slot lives, that slot gets the orphans of
+ * its task; when a slot dies they come here, so every child that is not a slot is to be killed. The
+ * end of the agent is seen as the end of the stream on the socket, and, should a stray process hold
+ * a copy of the agent's end, as a death signal. */
 #include "launch/guardian.h"
 
 #include <errno.h>

@@ -43,7 +43,7 @@ struct launch_request {
     char *const *argv;
     char *const *env;        /* "NAME=value", on top of the base, later ones win; may be NULL */
     const char *cwd;         /* NULL: the task's directory */
-    const char *stdin_path;  /* NULL: /dev/null */
+    const char *stdin_path;  /* NULL: /dev/null; relative to cwd */
     int64_t timeout_ms;      /* 0: none */
     /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
      * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
@@ -58,7 +58,8 @@ struct launch_request {
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
  * A command that cannot be started is not an error here but an event with REASON_SPAWN.
- * Errors: PILOT_ELOST (the guardian is gone), PILOT_ENOMEM, PILOT_ESYS. */
+ * Errors: PILOT_ELOST (the guardian is gone), PILOT_EINVAL (no id or no command), PILOT_ESTATE (not
+ * configured), PILOT_ENOMEM. */
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err);
 
 /* TERM to the whole tree, KILL after the grace time (at once when now is true). The event that
@@ -74,8 +75,11 @@ struct launch_event {
 };
 
 /* 1 and *ev for an attempt that has ended: its main process has exited, its output is complete and
- * no process of it is left. 0: nothing now. Negative: PILOT_ELOST, the guardian or a slot has died
- * (the running attempts of a dead slot come back as REASON_LOST first). Never blocks. */
+ * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing now.
+ * PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started any
+ * more. Never blocks, but for the milliseconds that it then takes to kill what the guardian left: every
+ * child of this process, younger than the guardian, that is in another session than this process. So
+ * a process that the agent starts by itself must stay in the agent's session. */
 int launcher_next(struct launcher *l, struct launch_event *ev);
 
 /* Attempts started and not yet returned by launcher_next. */

@@ -20,11 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,8 +30,10 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "launch/conn.h"
+#include "launch/eventq.h"
 #include "launch/guardian.h"
 #include "launch/orphans.h"
+#include "launch/taskdir.h"
 #include "launch/tree.h"
 #include "launch/wire.h"
 
@@ -51,6 +51,7 @@ struct queued {
 };
 
 enum launcher_state {
+    LAUNCHER_STARTED, /* not configured yet */
     LAUNCHER_UP,
     LAUNCHER_LOST, /* the guardian has died; nothing can be started any more */
 };
@@ -59,7 +60,6 @@ struct launcher {
     enum launcher_state state;
     pid_t owner; /* the process that may use this */
     int epoll_fd;
-    int event_fd;  /* readable while `announced`, and for good once LOST */
     int passed_fd; /* came along with a message of the guardian, -1: none */
     unsigned long long guardian_start;
     struct guardian_mark mark; /* while it has not been reaped */
@@ -76,11 +76,7 @@ struct launcher {
     size_t queued_n;
     size_t wanted; /* slots asked for and not yet come */
 
-    struct launch_event *ready; /* ring: capacity for all that run, so that adding cannot fail */
-    size_t ready_first;
-    size_t ready_n;
-    size_t ready_cap;
-    bool announced; /* some of those are not due to a socket */
+    struct eventq events;
     size_t running;
 
     struct epoll_event batch[BATCH];
@@ -90,33 +86,6 @@ struct launcher {
     struct buf scratch;
     struct tree tree;
 };
-
-/* ---- Events ---------------------------------------------------------------------------------- */
-
-static int reserve_ready(struct launcher *l)
-{
-    size_t cap = l->ready_cap > 0 ? 2 * l->ready_cap : BATCH;
-    struct launch_event *ready;
-
-    if (l->running < l->ready_cap)
-        return 0;
-    ready = calloc(cap, sizeof(*ready));
-    if (ready == NULL)
-        return PILOT_ENOMEM;
-    for (size_t i = 0; i < l->ready_n; i++)
-        ready[i] = l->ready[(l->ready_first + i) % l->ready_cap];
-    free(l->ready);
-    l->ready = ready;
-    l->ready_first = 0;
-    l->ready_cap = cap;
-    return 0;
-}
-
-static void push(struct launcher *l, const struct launch_event *ev)
-{
-    BUG_ON(l->ready_n >= l->ready_cap);
-    l->ready[(l->ready_first + l->ready_n++) % l->ready_cap] = *ev;
-}
 
 /* The attempt began as in `attempt` and has ended now, which no socket announces. */
 static void push_end(struct launcher *l, const struct launch_event *attempt,
@@ -128,25 +97,8 @@ static void push_end(struct launcher *l, const struct launch_event *attempt,
     ev.result.exit_code = -1;
     ev.result.end_wall_ms = clock_wall_ms();
     snprintf(ev.result.message, sizeof(ev.result.message), "%s", message);
-    push(l, &ev);
-    if (!l->announced)
-        (void)eventfd_write(l->event_fd, 1);
-    l->announced = true;
-}
-
-static struct launch_event pop(struct launcher *l)
-{
-    struct launch_event ev = l->ready[l->ready_first];
-    eventfd_t count;
-
-    l->ready_first = (l->ready_first + 1) % l->ready_cap;
-    l->ready_n--;
-    l->running--;
-    if (l->ready_n == 0 && l->announced && l->state == LAUNCHER_UP) {
-        (void)eventfd_read(l->event_fd, &count);
-        l->announced = false;
-    }
-    return ev;
+    eventq_push(&l->events, &ev);
+    eventq_announce(&l->events, EVENTQ_ANNOUNCED);
 }
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
@@ -333,8 +285,8 @@ static void on_no_slot(struct launcher *l, int errnum)
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
-/* Reads once: positive when there was something, 0 when there is nothing now, negative at the end of
- * the stream and when the other side makes no sense. */
+/* Reads once: positive when there was something, 0 when there is nothing now, negative at the end
+ * of the stream and when the other side makes no sense. */
 static int read_slot(struct launcher *l, struct conn *c)
 {
     ssize_t n = wire_recv(&c->rx, c->fd, MSG_DONTWAIT, NULL);
@@ -353,7 +305,7 @@ static int read_slot(struct launcher *l, struct conn *c)
         if (type != WIRE_RESULT || c->state != CONN_BUSY ||
             wire_get_result(payload, len, &ev) < 0 || ev.key != c->attempt.key)
             return PILOT_ELOST;
-        push(l, &ev);
+        eventq_push(&l->events, &ev);
         c->state = CONN_FREE;
         l->idle[l->idle_n++] = c;
     }
@@ -473,7 +425,7 @@ static void lose_guardian(struct launcher *l)
         end_queued(l, &l->first, REASON_LOST, "");
     conn_destroy(l->guardian);
     l->guardian = NULL;
-    (void)eventfd_write(l->event_fd, 1); /* never read again: the descriptor stays readable */
+    eventq_announce(&l->events, EVENTQ_FOR_GOOD);
 }
 
 /* ---- Start and stop -------------------------------------------------------------------------- */
@@ -551,13 +503,11 @@ static void free_launcher(struct launcher *l)
     conn_destroy(l->guardian);
     if (l->passed_fd >= 0)
         close(l->passed_fd);
-    if (l->event_fd >= 0)
-        close(l->event_fd);
+    eventq_fini(&l->events);
     if (l->epoll_fd >= 0)
         close(l->epoll_fd);
     free(l->conns);
     free(l->idle);
-    free(l->ready);
     buf_fini(&l->scratch);
     tree_fini(&l->tree);
     free(l);
@@ -574,10 +524,10 @@ int launcher_start(struct launcher **out, struct pilot_error *err)
     l->owner = getpid();
     l->last = &l->first;
     l->passed_fd = -1;
+    l->events.fd = -1;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (l->epoll_fd < 0 || l->event_fd < 0 ||
-        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->event_fd, &ev) < 0)
+    if (l->epoll_fd < 0 || eventq_init(&l->events) < 0 ||
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->events.fd, &ev) < 0)
         rc = err_set_errno(err, PILOT_ESYS, errno, "cannot make the launcher's descriptors");
     else
         rc = start_guardian(l, err);
@@ -591,40 +541,6 @@ int launcher_start(struct launcher **out, struct pilot_error *err)
     return 0;
 }
 
-static bool is_dir(const char *path)
-{
-    int errnum = errno;
-    struct stat st;
-    bool yes = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-
-    errno = errnum;
-    return yes;
-}
-
-/* mkdir -p; whatever mkdir says of a directory that is there (EEXIST, EROFS, EACCES), it is there. */
-static int make_dirs(const char *path, struct pilot_error *err)
-{
-    char *copy = strdup(path);
-    int rc = 0;
-
-    if (copy == NULL)
-        return err_set(err, PILOT_ENOMEM, "work directory: out of memory");
-    for (char *p = copy + 1; rc == 0; p++) {
-        char c = *p;
-
-        if (c != '/' && c != '\0')
-            continue;
-        *p = '\0';
-        if (mkdir(copy, 0777) < 0 && !is_dir(copy))
-            rc = err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", copy);
-        *p = c;
-        if (c == '\0')
-            break;
-    }
-    free(copy);
-    return rc;
-}
-
 int launcher_configure(struct launcher *l, const char *workdir, char *const *env, int64_t grace_ms,
                        struct pilot_error *err)
 {
@@ -636,7 +552,7 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
         return err_set(err, PILOT_ELOST, "the launcher has died");
     if (workdir[0] != '/')
         return err_set(err, PILOT_EINVAL, "work directory '%s': must be an absolute path", workdir);
-    rc = make_dirs(workdir, err);
+    rc = taskdir_make_workdir(workdir, err);
     if (rc < 0)
         return rc;
     config.env = (char **)(env != NULL ? env : environ);
@@ -646,6 +562,7 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
         return err_set(err, PILOT_EINVAL, "the environment of the tasks is too large");
     if (conn_send(l->guardian, &l->scratch) < 0)
         return err_set(err, PILOT_ELOST, "the launcher has died");
+    l->state = LAUNCHER_UP;
     return 0;
 }
 
@@ -747,7 +664,9 @@ int launcher_run(struct launcher *l, const struct launch_request *req, struct pi
         return rc;
     if (l->state == LAUNCHER_LOST)
         return err_set(err, PILOT_ELOST, "the launcher has died; --resume goes on");
-    if (reserve_ready(l) < 0)
+    if (l->state == LAUNCHER_STARTED)
+        return err_set(err, PILOT_ESTATE, "task '%s': the launcher is not configured", req->id);
+    if (eventq_reserve(&l->events, l->running + 1) < 0)
         return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
     attempt.result.start_wall_ms = clock_wall_ms();
     buf_clear(&l->scratch);
@@ -826,8 +745,8 @@ static void handle_event(struct launcher *l, const struct epoll_event *ev)
 int launcher_next(struct launcher *l, struct launch_event *ev)
 {
     for (;;) {
-        if (l->ready_n > 0) {
-            *ev = pop(l);
+        if (eventq_pop(&l->events, ev)) {
+            l->running--;
             return 1;
         }
         if (l->state == LAUNCHER_LOST)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: telling the orphans of tasks from the other children of the agent. Its rule makes one demand on
- * the rest of the program: a process that the agent starts by itself (a hook) stays in the agent's
- * session. */
+/* Owns: telling the orphans of tasks from the other children of the agent. Its rule makes one
+ * demand on the rest of the program: a process that the agent starts by itself (a hook) stays in
+ * the agent's session. */
 #include "launch/orphans.h"
 
 #include <poll.h>

@@ -24,7 +24,8 @@ void plan_fini(struct plan *p)
     memset(p, 0, sizeof(*p));
 }
 
-/* Puts entry ("NAME=value") in the place of an earlier one of that name, or at the end of env[n]. */
+/* Puts entry ("NAME=value") in the place of an earlier one of that name, or at the end of env[n].
+ */
 static size_t set_entry(char **env, size_t n, char *entry)
 {
     size_t name = strcspn(entry, "=") + 1;

@@ -12,19 +12,21 @@
 /* Builtins, functions and keywords of those shells. A builtin may differ from the program of its
  * name (echo, printf, test, kill, time), so it stays with the shell. Sorted, for bsearch. */
 static const char *const words_of_shells[] = {
-    ".",         ":",        "[",       "[[",      "alias",    "autoload", "bg",       "bind",
-    "break",     "builtin",  "caller",  "case",    "cd",       "chdir",    "command",  "compgen",
-    "complete",  "compopt",  "continue", "coproc", "declare",  "dirs",     "disown",   "do",
-    "done",      "echo",     "elif",    "else",    "enable",   "end",      "esac",     "eval",
-    "exec",      "exit",     "export",  "false",   "fc",       "fg",       "fi",       "float",
-    "for",       "foreach",  "function", "functions", "getopts", "hash",   "hashinfo", "help",
-    "hist",      "history",  "if",      "in",      "integer",  "jobs",     "kill",     "let",
-    "local",     "login",    "logout",  "mapfile", "nameref",  "newgrp",   "nocorrect", "noglob",
-    "popd",      "print",    "printf",  "pushd",   "pwd",      "r",        "read",     "readarray",
-    "readonly",  "redirect", "repeat",  "return",  "select",   "set",      "setopt",   "shift",
-    "shopt",     "source",   "stop",    "suspend", "test",     "then",     "time",     "times",
-    "trap",      "true",     "type",    "typeset", "ulimit",   "umask",    "unalias",  "unset",
-    "until",     "wait",     "whence",  "while",
+    ".",        ":",         "[",        "[[",       "alias",    "autoload", "bg",
+    "bind",     "break",     "builtin",  "caller",   "case",     "cd",       "chdir",
+    "command",  "compgen",   "complete", "compopt",  "continue", "coproc",   "declare",
+    "dirs",     "disown",    "do",       "done",     "echo",     "elif",     "else",
+    "enable",   "end",       "esac",     "eval",     "exec",     "exit",     "export",
+    "false",    "fc",        "fg",       "fi",       "float",    "for",      "foreach",
+    "function", "functions", "getopts",  "hash",     "hashinfo", "help",     "hist",
+    "history",  "if",        "in",       "integer",  "jobs",     "kill",     "let",
+    "local",    "login",     "logout",   "mapfile",  "nameref",  "newgrp",   "nocorrect",
+    "noglob",   "popd",      "print",    "printf",   "pushd",    "pwd",      "r",
+    "read",     "readarray", "readonly", "redirect", "repeat",   "return",   "select",
+    "set",      "setopt",    "shift",    "shopt",    "source",   "stop",     "suspend",
+    "test",     "then",      "time",     "times",    "trap",     "true",     "type",
+    "typeset",  "ulimit",    "umask",    "unalias",  "unset",    "until",    "wait",
+    "whence",   "while",
 };
 
 static int by_word(const void *key, const void *element)

@@ -19,12 +19,13 @@
  *     TERM     may run         grace, then KILL        STOP, TERM, CONT
  *     KILL     may run         never                   KILL, at every look
  *
- * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and ECHILD
- * means that nothing is left. While the task runs, the slot sleeps in poll on two descriptors: its
- * socket, and a signalfd for SIGCHLD. Idle, it sleeps in recv. It holds no timer unless it needs one.
+ * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and
+ * ECHILD means that nothing is left. While the task runs, the slot sleeps in poll on two
+ * descriptors: its socket, and a signalfd for SIGCHLD. Idle, it sleeps in recv. It holds no timer
+ * unless it needs one.
  *
- * max_rss_kib: the kernel hands the peak of the slot itself (1 to 2 MB) on through vfork and execve,
- * so a smaller task is reported with that. */
+ * max_rss_kib: the kernel hands the peak of the slot itself (1 to 2 MB) on through vfork and
+ * execve, so a smaller task is reported with that. */
 #include "launch/slot.h"
 
 #include <errno.h>
@@ -49,7 +50,7 @@
 #include "launch/tree.h"
 
 #define NEVER INT64_MAX
-#define LOOK_FIRST_MS 2   /* pause between two looks at what is left; doubled each time ... */
+#define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
 #define STOP_ROUNDS_MAX 20
 
@@ -145,18 +146,21 @@ static void signal_tree(struct slot *s, int sig)
 
 /* TERM to exactly those that are there now. They are stopped first, until no new one shows: else a
  * child forked during the search would miss the signal and be killed at the end of the grace time,
- * and a second round of TERM would hit what a task starts in order to clean up. CONT at the end also
- * wakes those that were stopped before, for they get TERM only then. */
+ * and a second round of TERM would hit what a task starts in order to clean up. CONT at the end
+ * also wakes those that were stopped before, for they get TERM only then. */
 static void term_tree(struct slot *s)
 {
-    int known = -1;
+    uint64_t known = 0;
 
     for (int i = 0; i < STOP_ROUNDS_MAX; i++) {
-        int n = tree_find(&s->tree, s->self, NULL, 0);
+        uint64_t found;
 
-        if (n < 0 || n == known)
+        if (tree_find(&s->tree, s->self, NULL, 0) < 0)
             break;
-        known = n;
+        found = tree_fingerprint(&s->tree);
+        if (found == known)
+            break;
+        known = found;
         tree_signal(&s->tree, SIGSTOP);
     }
     signal_tree(s, SIGTERM);

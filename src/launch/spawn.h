@@ -7,10 +7,10 @@
 #include <sys/types.h>
 
 struct spawn_spec {
-    char *const *argv;      /* executed directly; NULL: the shell alone */
-    char *const *shell;     /* arguments of /bin/sh, if argv is NULL or fails; NULL: no shell */
+    char *const *argv;  /* executed directly; NULL: the shell alone */
+    char *const *shell; /* arguments of /bin/sh, if argv is NULL or fails; NULL: no shell */
     char *const *env;
-    const char *path;       /* where a name without '/' is looked for */
+    const char *path; /* where a name without '/' is looked for */
     const char *cwd;
     const char *stdin_path; /* opened after the change to cwd; NULL: /dev/null */
     int in_fd; /* in place of stdin_path; 0: none */

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/error.h"
 #include "launch/tree.h"
 
 #define MESSAGE_PATH_BYTES 80
@@ -49,6 +51,41 @@ static int put(struct taskdir *d, size_t at, const char *text)
         return ENAMETOOLONG;
     memcpy(d->path + at, text, len + 1);
     return 0;
+}
+
+static bool is_dir(const char *path)
+{
+    int errnum = errno;
+    struct stat st;
+    bool yes = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+
+    errno = errnum;
+    return yes;
+}
+
+/* Whatever mkdir says of a directory that is there (EEXIST, EROFS, EACCES), it is there.
+ */
+int taskdir_make_workdir(const char *path, struct pilot_error *err)
+{
+    char *copy = strdup(path);
+    int rc = 0;
+
+    if (copy == NULL)
+        return err_set(err, PILOT_ENOMEM, "work directory: out of memory");
+    for (char *p = copy + 1; rc == 0; p++) {
+        char c = *p;
+
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0777) < 0 && !is_dir(copy))
+            rc = err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", copy);
+        *p = c;
+        if (c == '\0')
+            break;
+    }
+    free(copy);
+    return rc;
 }
 
 /* The path below the work directory, for the ...at calls. */
@@ -112,8 +149,8 @@ static int open_output(struct taskdir *d, const char *file, int *fd)
 {
     if (put(d, d->len, file) != 0)
         return ENAMETOOLONG;
-    *fd = openat(d->workdir_fd, below(d), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY,
-                 0666);
+    *fd = openat(d->workdir_fd, below(d),
+                 O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
     return *fd < 0 ? errno : 0;
 }
 

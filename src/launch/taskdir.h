@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "pilot.h"
+
 struct taskdir {
     int workdir_fd;     /* -1: not open yet */
     int out_fd;         /* stdout.txt of the current task, -1: none */
@@ -17,10 +19,14 @@ struct taskdir {
     char path[PATH_MAX];
 };
 
+/* Makes the work directory and those above it (mkdir -p). 0 or PILOT_E... */
+int taskdir_make_workdir(const char *path, struct pilot_error *err);
+
 void taskdir_init(struct taskdir *d);
 
 /* Makes WORKDIR/ID, moves the output of attempt-1 out of the way, and opens both files, empty.
- * 0, or an errno value and what could not be done in message. After a failure err_fd may be open. */
+ * 0, or an errno value and what could not be done in message. After a failure err_fd may be open.
+ */
 int taskdir_open(struct taskdir *d, const char *workdir, const char *id, unsigned attempt,
                  char *message, size_t message_size);
 

@@ -91,8 +91,10 @@ static int open_mpi(struct pilot *p, struct pilot_error *err)
 {
     unsigned char mask[4096]; /* 32,768 CPUs */
     long size = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
-    int rc = transport_mpi_open(&p->mpi, err);
+    int rc;
 
+    head_block_signals();
+    rc = transport_mpi_open(&p->mpi, err);
     if (rc == 0 && size > 0)
         syscall(SYS_sched_setaffinity, 0, (size_t)size, mask);
     return rc;

@@ -52,6 +52,7 @@ struct place {
     char *lock_path; /* file + ".lock"; owned */
     int lock_fd;     /* -1: not locked */
     bool network;
+    bool existed; /* the file was there when it was looked for */
 };
 void place_init(struct place *p);
 /* Makes the parent directory unless must_exist. PILOT_ENOENT when the file must exist and does not,

@@ -19,9 +19,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/log.h"
+
+#define NETWORK_CACHE_MS 1500 /* GlusterFS and FUSE remember for 1000 */
 
 /* f_type of file systems whose files more than one host may have open. Some of them (FUSE) can be
  * local: then the only loss is that nobody can look into the database during the run. */
@@ -127,7 +131,8 @@ static int find_in(struct place *p, char *dir, bool must_exist, struct pilot_err
         return err_set(err, PILOT_ESTORE,
                        "cannot use %s as the state database: %s; choose another file with --db",
                        p->given, strerror(errno));
-    if (stat(p->file, &st) == 0 && !S_ISREG(st.st_mode))
+    p->existed = stat(p->file, &st) == 0;
+    if (p->existed && !S_ISREG(st.st_mode))
         return err_set(err, PILOT_ESTORE,
                        "cannot use %s as the state database: it is not a regular file; choose "
                        "another with --db",
@@ -199,6 +204,21 @@ static bool still_there(int fd, const char *path)
            ours.st_ino == now.st_ino;
 }
 
+/* A host that looked at the database shortly before its last user, on another host, let go of it
+ * may still be shown its old size and content: on GlusterFS a finished run was seen as an empty
+ * file for a second, and would have been written over. The lock is ours now, so what is fetched
+ * from the server after this is true. */
+static void outlive_caches(const struct place *p)
+{
+    const struct timespec wait = {NETWORK_CACHE_MS / 1000, NETWORK_CACHE_MS % 1000 * 1000000};
+    struct statx fresh;
+
+    if (!p->network || !p->existed)
+        return;
+    nanosleep(&wait, NULL);
+    (void)statx(AT_FDCWD, p->file, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &fresh);
+}
+
 static int write_holder(int fd, const char *holder)
 {
     char line[HOLDER_MAX + 1];
@@ -236,6 +256,7 @@ int place_lock(struct place *p, const char *holder, struct pilot_error *err)
                            "choose another place with --db FILE",
                            p->lock_path, strerror(errnum));
         }
+        outlive_caches(p);
         if (still_there(fd, p->lock_path)) {
             p->lock_fd = fd;
             break;
@@ -251,8 +272,11 @@ int place_lock(struct place *p, const char *holder, struct pilot_error *err)
 
 void place_fini(struct place *p)
 {
+    /* Removed while it is locked: see still_there. On a network file system it stays, empty: other
+     * hosts remember for a while what it was, and could not open it. */
     if (p->lock_fd >= 0) {
-        unlink(p->lock_path); /* while it is locked: see still_there */
+        if ((p->network ? ftruncate(p->lock_fd, 0) : unlink(p->lock_path)) != 0)
+            log_debug("%s: %s", p->lock_path, strerror(errno)); /* it does no harm */
         close(p->lock_fd);
     }
     free(p->given);

@@ -103,7 +103,7 @@ void writer_fini(struct store *s)
 /* The slot of task, or the free one where it belongs. */
 static size_t start_slot(const struct starts *t, task_id_t task)
 {
-    size_t i = (task * 2654435769u) & (t->slot_count - 1);
+    size_t i = ((size_t)task * 2654435769u) & (t->slot_count - 1);
 
     while (t->slots[i].index1 != 0 && t->slots[i].task != task)
         i = (i + 1) & (t->slot_count - 1);

@@ -3,15 +3,17 @@
  *
  *     bench_launch N P COMMAND
  *
- * runs COMMAND (a string, as in a task file) as N tasks, P at once, each pinned to one of the allowed
- * CPUs, with a directory and two output files each below a temporary directory in TMPDIR, which is
- * removed. Prints "RATE per second ...", to be compared with bench_spawn run in the same minute. */
+ * runs COMMAND (a string, as in a task file) as N tasks, P at once, each pinned to one of the
+ * allowed CPUs, with a directory and two output files each below a temporary directory in TMPDIR,
+ * which is removed. Prints "RATE per second ...", to be compared with bench_spawn run in the same
+ * minute. */
 #include <poll.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "common/clock.h"
@@ -38,6 +40,21 @@ static void choose_cpus(long parallel)
     }
 }
 
+/* Of this process, the launcher's and the tasks. */
+static double cpu_us(void)
+{
+    double us = 0;
+
+    for (int i = 0; i < 2; i++) {
+        struct rusage ru;
+
+        if (getrusage(i == 0 ? RUSAGE_SELF : RUSAGE_CHILDREN, &ru) == 0)
+            us += (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1e6 +
+                  (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+    }
+    return us;
+}
+
 static void die(const struct pilot_error *err)
 {
     fprintf(stderr, "bench_launch: %s\n", err->text);
@@ -49,11 +66,8 @@ static void start(struct launcher *l, long number, uint64_t place, const char *c
 {
     static char *env[] = {(char *)"PILOT_TASK_ID=x", (char *)"PILOT_CORES=1",
                           (char *)"OMP_NUM_THREADS=1", NULL};
-    struct launch_request req = {.key = place,
-                                 .attempt = 1,
-                                 .command = command,
-                                 .env = env,
-                                 .cpus = cpus_of[place]};
+    struct launch_request req = {
+        .key = place, .attempt = 1, .command = command, .env = env, .cpus = cpus_of[place]};
     struct pilot_error err;
     char id[32];
 
@@ -127,9 +141,9 @@ int main(int argc, char **argv)
     begin = clock_mono_us();
     failed = run_all(l, runs, parallel, argv[3]);
     wall = (double)(clock_mono_us() - begin) / 1e6;
-    printf("%.1f per second (%ld tasks of %s, %ld at once, %.3f s)\n", (double)runs / wall, runs,
-           argv[3], parallel, wall);
-    launcher_stop(l);
+    launcher_stop(l); /* reaps guardian and slots, so that their CPU time is counted */
+    printf("%.1f per second (%ld tasks of %s, %ld at once, %.3f s, %.1f us CPU each)\n",
+           (double)runs / wall, runs, argv[3], parallel, wall, cpu_us() / (double)runs);
     remove_dir(dir);
     return failed > 0;
 }

@@ -4,14 +4,15 @@
  *     bench_spawn N P COMMAND [ARGUMENT...]
  *
  * runs COMMAND N times in P loops of posix_spawn and waitpid, each in a process of its own that is
- * pinned to one of the allowed CPUs, round-robin. Prints "RATE per second ..."; exit status 1 when a
- * run failed. */
+ * pinned to one of the allowed CPUs, round-robin. Prints "RATE per second ..."; exit status 1 when
+ * a run failed. */
 #include <errno.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,17 @@ static double now_s(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Of all processes that were started, and of those that they started. */
+static double cpu_us(void)
+{
+    struct rusage ru;
+
+    if (getrusage(RUSAGE_CHILDREN, &ru) < 0)
+        return 0;
+    return (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1e6 +
+           (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
 }
 
 static void pin(long loop)
@@ -98,7 +110,7 @@ int main(int argc, char **argv)
         failed |= status != 0;
     }
     wall = now_s() - start;
-    printf("%.1f per second (%ld runs of %s, %ld loops, %.3f s)\n", (double)runs / wall, runs,
-           argv[3], loops, wall);
+    printf("%.1f per second (%ld runs of %s, %ld loops, %.3f s, %.1f us CPU each)\n",
+           (double)runs / wall, runs, argv[3], loops, wall, cpu_us() / (double)runs);
     return failed;
 }

@@ -3,7 +3,7 @@
 # The virtual cluster itself: real Slurm, real MPI over PMIx, faults, two at once, nothing left.
 . "$(dirname "$0")/lib.sh"
 
-reason=$(cluster check) || skip "${reason#vcluster: }"
+reason=$(cluster check) || skip "$reason"
 vc() { VCLUSTER_DIR=$TEST_BASE/$1 "$ROOT/tests/cluster/vcluster" "${@:2}"; }
 TEST_BASE=$(mktemp -d /var/tmp/pilot-test.XXXXXX)
 take_down() {

@@ -50,7 +50,9 @@ marked() {
 describe() { # PID...
     local pid
     for pid; do
-        echo "    $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+        # shellcheck disable=SC2188
+        { : <"/proc/$pid/cmdline"; } 2>/dev/null || continue
+        echo "    $pid $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")"
     done
 }
 
@@ -131,11 +133,13 @@ run_tests() { # [FUNCTION...]
 
 # ---- Conditions and asserts ----------------------------------------------------------------------
 
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
 wait_until() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
+    local end=$(($(now_ms) + $1 * 1000))
     shift
     while ! "$@"; do
-        [ $SECONDS -lt $end ] || return 1
+        [ "$(now_ms)" -lt $end ] || return 1
         sleep 0.05
     done
 }
@@ -267,7 +271,7 @@ cluster() { VCLUSTER_DIR=$CLUSTER_DIR VCLUSTER_SHARE=$ROOT:$(dirname "$PILOT"):$
 # Starts a virtual cluster for the file, or skips the file. Call it before run_tests.
 cluster_up() { # [NODES [CPUS]]
     local reason
-    reason=$(cluster check) || skip "${reason#vcluster: }"
+    reason=$(cluster check) || skip "$reason"
     CLUSTER_UP=1
     SRUN_FLAGS="--ntasks-per-node=1 --cpus-per-task=${2:-$(nproc)} --cpu-bind=none --no-kill --kill-on-bad-exit=0 --wait=0"
     # The daemons are not processes of a test that were left behind.

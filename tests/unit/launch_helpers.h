@@ -35,9 +35,9 @@
 
 struct fixture {
     struct launcher *l;
-    char dir[64];      /* temporary, removed at the end */
-    char self[512];    /* this program */
-    char pids[128];    /* file to which helpers write their pids, a line each */
+    char dir[64];   /* temporary, removed at the end */
+    char self[512]; /* this program */
+    char pids[128]; /* file to which helpers write their pids, a line each */
     char workdir[128];
 };
 
@@ -72,6 +72,15 @@ static inline int next_event(struct fixture *f, struct launch_event *ev)
         (void)poll(&p, 1, 1000);
     }
     return rc;
+}
+
+/* valgrind cannot go on after an execve that failed late, and has limits of descriptors of its own:
+ * what depends on these is left out under it. */
+static inline bool under_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+
+    return preload != NULL && strstr(preload, "vgpreload") != NULL;
 }
 
 /* ---- Processes ------------------------------------------------------------------------------- */
@@ -110,6 +119,17 @@ static inline pid_t find_named(pid_t root, const char *name)
         if (!t.procs[i].zombie && is_named(t.procs[i].pid, name))
             pid = t.procs[i].pid;
     tree_fini(&t);
+    return pid;
+}
+
+/* The descendant of this process of that name, which may just be starting; 0 when none comes. */
+static inline pid_t await_named(const char *name)
+{
+    int64_t until_ms = clock_mono_ms() + DEADLINE_MS;
+    pid_t pid;
+
+    while ((pid = find_named(getpid(), name)) == 0 && clock_mono_ms() < until_ms)
+        nap();
     return pid;
 }
 
@@ -302,8 +322,8 @@ static inline void be_stubborn(void)
     (void)signal(SIGINT, SIG_IGN);
 }
 
-/* Forks twice, leaves the session, forgets environment and descriptors, ignores what can be ignored.
- * Returns in the first process, when the daemon has written its pid. */
+/* Forks twice, leaves the session, forgets environment and descriptors, ignores what can be
+ * ignored. Returns in the first process, when the daemon has written its pid. */
 static inline void make_daemon(const char *pids)
 {
     int ready[2];
@@ -330,7 +350,8 @@ static inline void make_daemon(const char *pids)
     (void)wait(NULL);
 }
 
-/* A tree that ignores TERM, each process in a session of its own, and which replaces those killed. */
+/* A tree that ignores TERM, each process in a session of its own, and which replaces those killed.
+ */
 static inline _Noreturn void be_bush(const char *pids)
 {
     int depth = 2;

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,6 +53,17 @@ static inline int remove_dir(void **state)
 {
     (void)state;
     return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* As fork; the child does not outlive a test that fails. */
+static inline pid_t fork_child(void)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
 }
 
 static inline struct store *open_store(enum store_mode mode)

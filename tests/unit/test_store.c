@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/wait.h>
 
 static void make_database(const char *sql)
@@ -253,6 +252,46 @@ static void many_tasks_before_one_barrier_appear_at_once(void **state)
     }
     assert_string_equal(ask(db, "SELECT count(*) FROM attempts"), "30000\n");
     sqlite3_close(db);
+    close_store(s);
+}
+
+static void ends_find_their_starts_in_a_large_batch(void **state)
+{
+    enum { COUNT = 1000 };
+    struct attempt_result r = result_of(REASON_EXIT, 0);
+    struct store *s = start_store(STORE_NEW);
+    char id[16];
+
+    (void)state;
+    r.start_wall_ms = 0;
+    for (task_id_t i = 0; i < COUNT; i++) {
+        snprintf(id, sizeof(id), "t%u", i);
+        put(s, i, id);
+    }
+    for (task_id_t i = 0; i < COUNT; i++)
+        store_attempt_started(s, i, 1, "n1", 1000000 + i);
+    for (task_id_t i = COUNT; i-- > 0;)
+        store_attempt_ended(s, i, 1, "n1", "", &r, TASK_COMPLETED);
+    commit(s);
+    assert_string_equal(query("SELECT count(*), sum(t.started_at = (1000000 + seq) / 1000.0),"
+                              " sum(a.started_at = t.started_at), sum(a.finished_at = 1002.0)"
+                              " FROM tasks t JOIN attempts a USING (id)"),
+                        "1000|1000|1000|1000\n");
+    close_store(s);
+}
+
+static void barriers_in_quick_succession_share_commits(void **state)
+{
+    enum { COMMITS = 10 };
+    struct store *s = start_store(STORE_NEW);
+    int64_t begin_us = clock_mono_us();
+
+    (void)state;
+    for (int i = 0; i < COMMITS; i++) {
+        store_put_meta(s, "key", "value");
+        commit(s);
+    }
+    assert_true(clock_mono_us() - begin_us >= (COMMITS - 1) * PACE_US);
     close_store(s);
 }
 
@@ -510,10 +549,9 @@ static void version_2_is_read(void **state)
 /* Leaves the database as a killed pilot would: tasks a done, b running, c not started. */
 static void crash_with_a_running_task(void)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     int status;
 
-    assert_true(pid >= 0);
     if (pid == 0) {
         struct store *s = start_store(STORE_NEW);
 
@@ -610,8 +648,7 @@ static pid_t fork_holder(void)
     pid_t pid;
 
     assert_int_equal(pipe(fds), 0);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = fork_child();
     if (pid == 0) {
         struct store *s = start_store(STORE_NEW);
 
@@ -670,8 +707,7 @@ static void only_one_at_a_time_gets_the_lock(void **state)
     (void)state;
     snprintf(marker, sizeof(marker), "%s/marker", dir);
     for (int i = 0; i < 4; i++) {
-        pids[i] = fork();
-        assert_true(pids[i] >= 0);
+        pids[i] = fork_child();
         if (pids[i] == 0)
             take_turns(marker);
     }
@@ -736,6 +772,8 @@ int main(void)
         TEST(a_replaced_task_starts_anew),
         TEST(one_batch_gives_the_same_as_many),
         TEST(many_tasks_before_one_barrier_appear_at_once),
+        TEST(ends_find_their_starts_in_a_large_batch),
+        TEST(barriers_in_quick_succession_share_commits),
         TEST(an_op_larger_than_a_block_is_kept),
         TEST(closing_commits_even_if_never_started),
         TEST(a_used_database_is_not_started_anew_by_accident),

@@ -3,7 +3,6 @@
  * failure is told. */
 #include "store_helpers.h"
 
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -195,11 +194,10 @@ static void run_out_of_memory(void)
 
 static void without_memory_no_part_of_a_group_is_committed(void **state)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     int status;
 
     (void)state;
-    assert_true(pid >= 0);
     if (pid == 0)
         run_out_of_memory();
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -242,8 +240,7 @@ static unsigned kill_at_random(unsigned *seed)
     pid_t pid;
 
     assert_int_equal(pipe(fds), 0);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = fork_child();
     if (pid == 0) {
         close(fds[0]);
         run_until_killed(fds[1]);
