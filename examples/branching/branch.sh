@@ -5,8 +5,9 @@
 #
 #   sh branch.sh DEPTH
 #
-# The pilot is found through PILOT_SOCKET, which every task has. Killed before the two were added, the
-# task runs again; killed after that, it adds the same two again, which changes nothing.
+# pilot-mpi must be on the PATH; which pilot is meant it knows from PILOT_SOCKET, which every task has.
+# Killed before the two were added, the task runs again; killed after that, it adds the same two again,
+# which changes nothing.
 set -eu
 depth=$1
 id=$PILOT_TASK_ID # b and one bit for each level below the first
@@ -17,4 +18,4 @@ here=$(cd "$(dirname "$0")" && pwd)
 case $here in *[\\\"]*) here=$(printf %s "$here" | sed 's/[\\"]/\\&/g') ;; esac
 task='{"id": "%s", "command": ["sh", "%s/branch.sh", "%s"]}\n'
 # shellcheck disable=SC2059
-printf "$task$task" "${id}0" "$here" "$depth" "${id}1" "$here" "$depth" | "${PILOT_MPI:-pilot-mpi}" add - >/dev/null
+printf "$task$task" "${id}0" "$here" "$depth" "${id}1" "$here" "$depth" | pilot-mpi add - >/dev/null

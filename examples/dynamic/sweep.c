@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The sweep as a program of its own, with libpilot: ./sweep, mpirun -np 3 ./sweep, srun -N 4 ./sweep;
- * after a kill: the same with --resume. */
+/* The sweep as a program of its own, with libpilot: ./sweep, mpirun -np 3 ./sweep, srun -N 4
+ * ./sweep; after a kill: the same with --resume. */
 #include <pilot.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,107 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Programs that talk with the caller through descriptors of its own, and several launchers in one
- * process. */
-#include "launch_helpers.h"
+/* Programs that talk with the caller through descriptors of its own. */
+#include "launch_talk.h"
 
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include "launch/conn.h"
-
-/* ---- Talking --------------------------------------------------------------------------------- */
-
-/* The caller's ends. */
-struct talk {
-    int io;
-    int err;
-};
-
-/* Starts req with a socket for 0 and 1 and a pipe for 2. The other ends are closed at once. */
-static struct talk talk_with(struct launcher *l, struct launch_request *req)
-{
-    struct pilot_error err;
-    int io[2];
-    int errs[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io) < 0 || pipe2(errs, O_CLOEXEC) < 0)
-        fail_msg("no descriptors");
-    if (req->cwd == NULL)
-        req->cwd = ".";
-    req->stdio_fd = io[1];
-    req->stderr_fd = errs[1];
-    if (launcher_run(l, req, &err) < 0)
-        fail_msg("%s", err.text);
-    close(io[1]);
-    close(errs[1]);
-    return (struct talk){io[0], errs[0]};
-}
-
-static void hang_up(struct talk *t)
-{
-    close(t->io);
-    close(t->err);
-}
-
-/* What comes until the end of the stream, served by nobody: so all others must have closed it. */
-static const char *read_all(int fd)
-{
-    static char text[4096];
-    size_t n = 0;
-
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        ssize_t got;
-
-        if (poll(&p, 1, DEADLINE_MS) <= 0)
-            fail_msg("no end of the stream");
-        got = read(fd, text + n, sizeof(text) - 1 - n);
-        if (got <= 0)
-            break;
-        n += (size_t)got;
-    }
-    text[n] = '\0';
-    return text;
-}
-
-/* The next line, while the launcher is served; no event may come meanwhile. */
-static const char *read_line(struct fixture *f, int fd)
-{
-    static char text[4096];
-    int64_t until_ms = clock_mono_ms() + DEADLINE_MS;
-    size_t n = 0;
-
-    while (n < sizeof(text) - 1 && (n == 0 || text[n - 1] != '\n')) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        struct launch_event ev;
-
-        if (f->l != NULL)
-            assert_int_equal(launcher_next(f->l, &ev), 0);
-        if (clock_mono_ms() > until_ms)
-            fail_msg("no line");
-        if (poll(&p, 1, 5) <= 0)
-            continue;
-        if (read(fd, text + n, 1) != 1)
-            break;
-        n++;
-    }
-    text[n] = '\0';
-    return text;
-}
-
-static void say(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-static struct attempt_result end_of(struct fixture *f, uint64_t key)
-{
-    struct launch_event ev;
-
-    assert_int_equal(next_event(f, &ev), 1);
-    assert_int_equal(ev.key, key);
-    return ev.result;
-}
 
 static bool has_directory(const struct fixture *f, const char *id)
 {
@@ -434,30 +338,15 @@ static void the_death_of_the_agent_ends_it(void **state)
 
 /* ---- Descriptors ----------------------------------------------------------------------------- */
 
-static int count_fds(pid_t pid)
-{
-    char path[64];
-    int n = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    for (int fd = 0; fd < 4096; fd++) {
-        char name[96];
-        char target[16];
-
-        snprintf(name, sizeof(name), "%s/%d", path, fd);
-        n += readlink(name, target, sizeof(target)) > 0;
-    }
-    return n;
-}
-
 /* Of all slots together; n gets their number. */
 static int count_fds_of_slots(int *n)
 {
     struct tree t = {0};
+    int all = tree_find(&t, getpid(), NULL, 0);
     int fds = 0;
 
     *n = 0;
-    for (int i = 0; i < tree_find(&t, getpid(), NULL, 0) && i < (int)t.n; i++) {
+    for (int i = 0; i < all; i++) {
         if (!t.procs[i].zombie && is_named(t.procs[i].pid, "pilot-slot")) {
             fds += count_fds(t.procs[i].pid);
             (*n)++;
@@ -615,14 +504,14 @@ static void put_message(struct buf *b, uint32_t number, size_t payload)
     assert_true(buf_ok(b));
 }
 
-/* Fills the connection until messages have to wait; returns how many were sent. */
+/* Fills the connection until many messages have to wait; returns how many were sent. */
 static uint32_t fill(struct conn *c)
 {
     struct buf b;
     uint32_t n = 0;
 
     buf_init(&b);
-    while (c->out_sent == c->out.len) {
+    while (c->out.len < 100000) {
         put_message(&b, n++, 1000);
         assert_int_equal(conn_send(c, &b), 0);
     }
@@ -750,159 +639,6 @@ static void descriptors_that_wait_are_closed_with_the_connection(void **state)
     close(s.epoll_fd);
 }
 
-/* ---- Several launchers ----------------------------------------------------------------------- */
-
-/* A second one beside that of the fixture; both have a program that talks. */
-struct two {
-    struct fixture other; /* shares the directories */
-    pid_t guardian[2];
-    struct talk talk[2];
-};
-
-static void start_talk(struct fixture *f, struct talk *t)
-{
-    struct launch_request req = request("hook", "cat");
-
-    *t = talk_with(f->l, &req);
-    say(t->io, "hello\n");
-    assert_string_equal(read_line(f, t->io), "hello\n");
-}
-
-static pid_t child_named(const char *name, pid_t but)
-{
-    struct tree t = {0};
-    pid_t pid = 0;
-
-    for (int i = 0; i < tree_find(&t, getpid(), NULL, 0) && i < (int)t.n; i++)
-        if (t.procs[i].ppid == getpid() && t.procs[i].pid != but && is_named(t.procs[i].pid, name))
-            pid = t.procs[i].pid;
-    tree_fini(&t);
-    return pid;
-}
-
-static void start_two(struct fixture *f, struct two *two)
-{
-    start_talk(f, &two->talk[0]);
-    two->guardian[0] = child_named("pilot-guardian", 0);
-    two->other = *f;
-    start_launcher(&two->other, INT32_MAX);
-    AWAIT((two->guardian[1] = child_named("pilot-guardian", two->guardian[0])) > 0);
-    start_talk(&two->other, &two->talk[1]);
-}
-
-static void still_talks(struct fixture *f, struct talk *t)
-{
-    say(t->io, "again\n");
-    assert_string_equal(read_line(f, t->io), "again\n");
-    assert_int_equal(shutdown(t->io, SHUT_WR), 0);
-    assert_int_equal(end_of(f, 1).exit_code, 0);
-    assert_int_equal(finish(f, "t", "exit 6").exit_code, 6);
-}
-
-static void has_ended(const struct talk *t)
-{
-    assert_string_equal(read_all(t->io), "");
-    assert_string_equal(read_all(t->err), "");
-}
-
-static void two_launchers_hold_nothing_of_each_other(void **state)
-{
-    struct fixture *f = *state;
-    struct two two;
-
-    start_two(f, &two);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(count_fds(two.guardian[i]), 5); /* 0, 1, 2, its socket, its signalfd */
-    still_talks(f, &two.talk[0]);
-    still_talks(&two.other, &two.talk[1]);
-    launcher_stop(two.other.l);
-    hang_up(&two.talk[0]);
-    hang_up(&two.talk[1]);
-}
-
-static void the_first_launcher_may_be_stopped_first(void **state)
-{
-    struct fixture *f = *state;
-    struct two two;
-
-    start_two(f, &two);
-    launcher_stop(f->l);
-    f->l = NULL;
-    has_ended(&two.talk[0]);
-    still_talks(&two.other, &two.talk[1]);
-    launcher_stop(two.other.l);
-    hang_up(&two.talk[0]);
-    hang_up(&two.talk[1]);
-}
-
-static void the_second_launcher_may_be_stopped_first(void **state)
-{
-    struct fixture *f = *state;
-    struct two two;
-
-    start_two(f, &two);
-    launcher_stop(two.other.l);
-    has_ended(&two.talk[1]);
-    still_talks(f, &two.talk[0]);
-    hang_up(&two.talk[0]);
-    hang_up(&two.talk[1]);
-}
-
-/* Its slots come to this process, which must kill them, and not the other guardian. */
-static void the_death_of_one_guardian_is_not_the_others(void **state)
-{
-    struct fixture *f = *state;
-    struct launch_request req = request("hook", helper_pids(f, "daemon-stay"));
-    struct launch_event ev;
-    struct talk t;
-    struct two two;
-
-    for (int dead = 0; dead < 2; dead++) {
-        struct fixture *lost = dead == 0 ? f : &two.other;
-        struct fixture *living = dead == 0 ? &two.other : f;
-
-        start_two(f, &two);
-        req.key = 2;
-        t = talk_with(lost->l, &req);
-        AWAIT((launcher_next(lost->l, &ev), living_helpers(f, NULL) == 2));
-        assert_int_equal(kill(two.guardian[dead], SIGKILL), 0);
-        for (int i = 0; i < 2; i++) {
-            assert_int_equal(next_event(lost, &ev), 1);
-            assert_int_equal(ev.result.reason, REASON_LOST);
-        }
-        assert_int_equal(next_event(lost, &ev), PILOT_ELOST);
-        assert_int_equal(living_helpers(f, NULL), 0);
-        has_ended(&t);
-        has_ended(&two.talk[dead]);
-        still_talks(living, &two.talk[1 - dead]);
-        hang_up(&t);
-        hang_up(&two.talk[0]);
-        hang_up(&two.talk[1]);
-        launcher_stop(two.other.l);
-        restart(f, GRACE_MS);
-    }
-}
-
-static void the_second_launcher_has_the_users_limits_too(void **state)
-{
-    struct fixture *f = *state;
-    struct fixture other;
-    struct rlimit old, low;
-
-    launcher_stop(f->l);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    low = old;
-    low.rlim_cur = 123;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    start_launcher(f, GRACE_MS);
-    other = *f;
-    start_launcher(&other, GRACE_MS);
-    finish(&other, "t", "ulimit -S -n");
-    assert_string_equal(out_of(f, "t"), "123\n");
-    launcher_stop(other.l);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -928,11 +664,6 @@ int main(int argc, char **argv)
         T(descriptors_that_cannot_be_copied_are_an_error),
         T(descriptors_wait_for_room_with_their_message),
         T(descriptors_that_wait_are_closed_with_the_connection),
-        T(two_launchers_hold_nothing_of_each_other),
-        T(the_first_launcher_may_be_stopped_first),
-        T(the_second_launcher_may_be_stopped_first),
-        T(the_death_of_one_guardian_is_not_the_others),
-        T(the_second_launcher_has_the_users_limits_too),
     };
 
     if (argc > 2 && strcmp(argv[1], "helper") == 0)

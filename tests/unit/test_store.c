@@ -271,7 +271,7 @@ static void ends_find_their_starts_in_a_large_batch(void **state)
     for (task_id_t i = 0; i < COUNT; i++)
         store_attempt_started(s, i, 1, "n1", 1000000 + i);
     for (task_id_t i = COUNT; i-- > 0;)
-        store_attempt_ended(s, i, 1, "n1", "", &r, TASK_COMPLETED);
+        store_attempt_ended(s, i, 1, "n1", "", &r, TASK_COMPLETED, false);
     commit(s);
     assert_string_equal(query("SELECT count(*), sum(t.started_at = (1000000 + seq) / 1000.0),"
                               " sum(a.started_at = t.started_at), sum(a.finished_at = 1002.0)"
