@@ -83,15 +83,6 @@ static inline bool under_valgrind(void)
     return preload != NULL && strstr(preload, "vgpreload") != NULL;
 }
 
-/* valgrind cannot go on after an execve that failed late, and has limits of descriptors of its own:
- * what depends on these is left out under it. */
-static inline bool under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-
-    return preload != NULL && strstr(preload, "vgpreload") != NULL;
-}
-
 /* ---- Processes ------------------------------------------------------------------------------- */
 
 static inline bool is_alive(pid_t pid)
