@@ -24,8 +24,9 @@
 
 struct launcher; /* the agent's handle */
 
-/* Forks the guardian. A process may have several launchers. Before any thread and before MPI_Init. The environment of now is the base of
- * every task's environment unless launcher_set_env replaces it. */
+/* Forks the guardian. A process may have several launchers. Before any thread and before MPI_Init.
+ * The environment of now is the base of every task's environment unless launcher_set_env replaces
+ * it. */
 int launcher_start(struct launcher **out, struct pilot_error *err);
 
 /* What all tasks share; call it once, before the first launcher_run. Strings are copied.
@@ -36,15 +37,15 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
                        struct pilot_error *err);
 
 struct launch_request {
-    uint64_t key;            /* the caller's name for this attempt; comes back in the event */
-    const char *id;          /* task id: directory below workdir */
-    unsigned attempt;        /* 1, 2, ...; from 2 on stdout.txt is first renamed stdout.(N-1).txt */
-    const char *command;     /* sh -c; NULL when argv is set. Simple ones are executed directly */
+    uint64_t key;        /* the caller's name for this attempt; comes back in the event */
+    const char *id;      /* task id: directory below workdir */
+    unsigned attempt;    /* 1, 2, ...; from 2 on stdout.txt is first renamed stdout.(N-1).txt */
+    const char *command; /* sh -c; NULL when argv is set. Simple ones are executed directly */
     char *const *argv;
-    char *const *env;        /* "NAME=value", on top of the base, later ones win; may be NULL */
-    const char *cwd;         /* NULL: the task's directory */
-    const char *stdin_path;  /* NULL: /dev/null; relative to cwd */
-    int64_t timeout_ms;      /* 0: none */
+    char *const *env;       /* "NAME=value", on top of the base, later ones win; may be NULL */
+    const char *cwd;        /* NULL: the task's directory */
+    const char *stdin_path; /* NULL: /dev/null; relative to cwd */
+    int64_t timeout_ms;     /* 0: none */
     /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
      * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
      * becomes descriptors 0 and 1, and one that becomes 2; the caller may close them when
@@ -53,7 +54,7 @@ struct launch_request {
      * cwd must be set ("." is where the caller was at launcher_start). Else, and when one is not
      * open: PILOT_EINVAL. For programs that talk with the caller, such as a hook. */
     int stdio_fd, stderr_fd;
-    const char *cpus;        /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+    const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
@@ -75,11 +76,12 @@ struct launch_event {
 };
 
 /* 1 and *ev for an attempt that has ended: its main process has exited, its output is complete and
- * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing now.
- * PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started any
- * more. Never blocks, but for the milliseconds that it then takes to kill what the guardian left: every
- * child of this process, younger than the guardian, that is in another session than this process. So
- * a process that the agent starts by itself must stay in the agent's session. */
+ * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing
+ * now. PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started
+ * any more. Never blocks, but for the milliseconds that it then takes to kill what the guardian
+ * left: every child of this process, younger than the guardian, that is in another session than
+ * this process, but for guardians of other launchers. So a process that the agent starts by itself
+ * must stay in the agent's session. */
 int launcher_next(struct launcher *l, struct launch_event *ev);
 
 /* Attempts started and not yet returned by launcher_next. */

@@ -63,7 +63,7 @@ struct launcher {
     int passed_fd; /* came along with a message of the guardian, -1: none */
     unsigned long long guardian_start;
     struct guardian_mark mark; /* while it has not been reaped */
-    struct conn *guardian; /* NULL once LOST */
+    struct conn *guardian;     /* NULL once LOST */
 
     struct conn **conns; /* all slots */
     size_t conns_n;
@@ -633,11 +633,15 @@ static int check_fds(const struct launch_request *req, struct pilot_error *err)
         return 0;
     if (req->stdio_fd <= 2 || req->stderr_fd <= 2 || fcntl(req->stdio_fd, F_GETFD) < 0 ||
         fcntl(req->stderr_fd, F_GETFD) < 0)
-        return err_set(err, PILOT_EINVAL, "'%s': cannot pass on the descriptors %d and %d: both must "
-                       "be open and above 2", req->id, req->stdio_fd, req->stderr_fd);
+        return err_set(err, PILOT_EINVAL,
+                       "'%s': cannot pass on the descriptors %d and %d: both must "
+                       "be open and above 2",
+                       req->id, req->stdio_fd, req->stderr_fd);
     if (req->cwd == NULL || req->stdin_path != NULL)
-        return err_set(err, PILOT_EINVAL, "'%s': with descriptors to pass on, set a directory, and no "
-                       "file for standard input", req->id);
+        return err_set(err, PILOT_EINVAL,
+                       "'%s': with descriptors to pass on, set a directory, and no "
+                       "file for standard input",
+                       req->id);
     return 0;
 }
 

@@ -105,10 +105,10 @@ struct wire_rx {
 void wire_rx_init(struct wire_rx *rx);
 void wire_rx_fini(struct wire_rx *rx);
 
-/* Receives once: the number of bytes, 0 at the end of the stream, or a negative error: PILOT_EAGAIN,
- * PILOT_ELOST (reset), PILOT_ENOMEM. flags: MSG_DONTWAIT or 0. Moves what earlier payloads pointed
- * to. When fds is not NULL it gets the descriptors that came along: those of one message, whose first
- * byte is among those received. */
+/* Receives once: the number of bytes, 0 at the end of the stream, or a negative error:
+ * PILOT_EAGAIN, PILOT_ELOST (reset), PILOT_ENOMEM. flags: MSG_DONTWAIT or 0. Moves what earlier
+ * payloads pointed to. When fds is not NULL it gets the descriptors that came along: those of one
+ * message, whose first byte is among those received. */
 ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, struct wire_fds *fds);
 
 /* The next whole message: 1, 0 when there is none yet, PILOT_EPROTO for a length beyond reason. */

@@ -560,6 +560,7 @@ static void receive_up_to(struct stuck *s, uint32_t last)
 {
     struct wire_rx rx;
     struct wire_fds held = {0};
+    int64_t until_ms = clock_mono_ms() + DEADLINE_MS;
     uint32_t next = 0;
 
     wire_rx_init(&rx);
@@ -572,7 +573,7 @@ static void receive_up_to(struct stuck *s, uint32_t last)
 
         conn_flush(s->conn);
         n = wire_recv(&rx, s->far, MSG_DONTWAIT, &fds);
-        assert_true(n > 0 || n == PILOT_EAGAIN);
+        assert_true((n > 0 || n == PILOT_EAGAIN) && clock_mono_ms() < until_ms);
         while (wire_next(&rx, &type, &payload, &len) > 0) {
             struct rd r;
 
