@@ -36,16 +36,16 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
                        struct pilot_error *err);
 
 struct launch_request {
-    uint64_t key;            /* the caller's name for this attempt; comes back in the event */
-    const char *id;          /* task id: directory below workdir */
-    unsigned attempt;        /* 1, 2, ...; from 2 on stdout.txt is first renamed stdout.(N-1).txt */
-    const char *command;     /* sh -c; NULL when argv is set. Simple ones are executed directly */
+    uint64_t key;        /* the caller's name for this attempt; comes back in the event */
+    const char *id;      /* task id: directory below workdir */
+    unsigned attempt;    /* 1, 2, ...; from 2 on stdout.txt is first renamed stdout.(N-1).txt */
+    const char *command; /* sh -c; NULL when argv is set. Simple ones are executed directly */
     char *const *argv;
-    char *const *env;        /* "NAME=value", on top of the base, later ones win; may be NULL */
-    const char *cwd;         /* NULL: the task's directory */
-    const char *stdin_path;  /* NULL: /dev/null; relative to cwd */
-    int64_t timeout_ms;      /* 0: none */
-    const char *cpus;        /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+    char *const *env;       /* "NAME=value", on top of the base, later ones win; may be NULL */
+    const char *cwd;        /* NULL: the task's directory; relative to ours at start */
+    const char *stdin_path; /* NULL: /dev/null; relative to our directory at start */
+    int64_t timeout_ms;     /* 0: none */
+    const char *cpus;       /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
@@ -67,11 +67,11 @@ struct launch_event {
 };
 
 /* 1 and *ev for an attempt that has ended: its main process has exited, its output is complete and
- * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing now.
- * PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started any
- * more. Never blocks, but for the milliseconds that it then takes to kill what the guardian left: every
- * child of this process, younger than the guardian, that is in another session than this process. So
- * a process that the agent starts by itself must stay in the agent's session. */
+ * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing
+ * now. PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started
+ * any more. Never blocks, but for the milliseconds that it then takes to kill what the guardian
+ * left: every child of this process, younger than the guardian, that is in another session than
+ * this process. So a process that the agent starts by itself must stay in the agent's session. */
 int launcher_next(struct launcher *l, struct launch_event *ev);
 
 /* Attempts started and not yet returned by launcher_next. */
