@@ -43,8 +43,8 @@ struct launch_request {
     const char *command; /* sh -c; NULL when argv is set. Simple ones are executed directly */
     char *const *argv;
     char *const *env;       /* "NAME=value", on top of the base, later ones win; may be NULL */
-    const char *cwd;        /* NULL: the task's directory */
-    const char *stdin_path; /* NULL: /dev/null; relative to cwd */
+    const char *cwd;        /* NULL: the task's directory; relative to ours at start */
+    const char *stdin_path; /* NULL: /dev/null; relative to our directory at start */
     int64_t timeout_ms;     /* 0: none */
     /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
      * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that

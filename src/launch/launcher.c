@@ -586,24 +586,38 @@ static bool wait_for_end(int fd, int64_t deadline_ms)
     }
 }
 
+static void stop_guardian(struct launcher *l)
+{
+    pid_t pid = l->guardian->pid;
+
+    for (size_t i = 0; i < l->conns_n; i++)
+        conn_hang_up(l->conns[i]);
+    (void)shutdown(l->guardian->fd, SHUT_WR);
+    if (!wait_for_end(l->guardian->fd, clock_mono_ms() + STOP_MS))
+        (void)kill(pid, SIGKILL);
+    wait_for(pid);
+    guardian_mark_remove(&l->mark);
+    orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
+}
+
+/* In a fork of the owner: the sockets and the epoll set are shared with it, and stay as they are.
+ */
+static void abandon(struct launcher *l)
+{
+    for (size_t i = 0; i < l->conns_n; i++)
+        l->conns[i]->epoll_fd = -1;
+    if (l->guardian != NULL)
+        l->guardian->epoll_fd = -1;
+}
+
 void launcher_stop(struct launcher *l)
 {
     if (l == NULL)
         return;
-    if (l->guardian != NULL && l->owner == getpid()) {
-        pid_t pid = l->guardian->pid;
-        bool ended;
-
-        for (size_t i = 0; i < l->conns_n; i++)
-            conn_hang_up(l->conns[i]);
-        (void)shutdown(l->guardian->fd, SHUT_WR);
-        ended = wait_for_end(l->guardian->fd, clock_mono_ms() + STOP_MS);
-        if (!ended)
-            (void)kill(pid, SIGKILL);
-        wait_for(pid);
-        guardian_mark_remove(&l->mark);
-        orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
-    }
+    if (l->owner != getpid())
+        abandon(l);
+    else if (l->guardian != NULL)
+        stop_guardian(l);
     free_launcher(l);
 }
 

@@ -16,7 +16,7 @@
  *     IDLE     none            never                   nothing: there is none
  *     RUNNING  runs            the task's timeout      nothing
  *     LINGER   has exited      grace, then TERM        nothing: they may finish their output
- *     TERM     may run         grace, then KILL        STOP, TERM, CONT
+ *     TERM     may run         grace, then KILL        TERM and CONT, once
  *     KILL     may run         never                   KILL, at every look
  *
  * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and
@@ -52,7 +52,6 @@
 #define NEVER INT64_MAX
 #define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
-#define STOP_ROUNDS_MAX 20
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
 
@@ -136,36 +135,15 @@ static void finish(struct slot *s)
 
 /* ---- Ending a tree --------------------------------------------------------------------------- */
 
-/* Signals every descendant; when they cannot be listed, at least the task's own process group. */
+/* Signals every descendant; when they cannot be listed, at least the task's own process group. One
+ * that is forked in the microseconds between the search and the signal is missed: for TERM that
+ * means KILL at the end of the grace time, and KILL is repeated. */
 static void signal_tree(struct slot *s, int sig)
 {
     if (tree_find(&s->tree, s->self, NULL, 0) >= 0)
         tree_signal(&s->tree, sig);
     else if (s->group > 0)
         (void)kill(-s->group, sig);
-}
-
-/* TERM to exactly those that are there now. They are stopped first, until no new one shows: else a
- * child forked during the search would miss the signal and be killed at the end of the grace time,
- * and a second round of TERM would hit what a task starts in order to clean up. CONT at the end
- * also wakes those that were stopped before, for they get TERM only then. */
-static void term_tree(struct slot *s)
-{
-    uint64_t known = 0;
-
-    for (int i = 0; i < STOP_ROUNDS_MAX; i++) {
-        uint64_t found;
-
-        if (tree_find(&s->tree, s->self, NULL, 0) < 0)
-            break;
-        found = tree_fingerprint(&s->tree);
-        if (found == known)
-            break;
-        known = found;
-        tree_signal(&s->tree, SIGSTOP);
-    }
-    signal_tree(s, SIGTERM);
-    signal_tree(s, SIGCONT);
 }
 
 static void plan_look(struct slot *s)
@@ -197,7 +175,8 @@ static void enter_term(struct slot *s)
     s->state = SLOT_TERM;
     s->deadline_ms = s->now_ms + s->config->grace_ms;
     s->look_ms = NEVER;
-    term_tree(s);
+    signal_tree(s, SIGTERM);
+    signal_tree(s, SIGCONT); /* a stopped process gets TERM only when it goes on */
 }
 
 /* Whoever has an output file open may finish it; the others wait with it, for they may be what it

@@ -118,9 +118,9 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
         _exit(127); /* the slot died before the death signal was set */
     if (dup2(spec->out_fd, STDOUT_FILENO) < 0 || dup2(spec->err_fd, STDERR_FILENO) < 0)
         child_fail(report, SPAWN_OUTPUT, errno, "output files");
+    child_stdin(spec, report);
     if (chdir(spec->cwd) < 0)
         child_fail(report, SPAWN_CWD, errno, spec->cwd);
-    child_stdin(spec, report);
     child_close_rest();
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -140,7 +140,7 @@ pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
 
     report->stage = SPAWN_OK;
     for (int i = 0; i < FORK_TRIES; i++) {
-        pid_t pid = vfork();
+        pid_t pid = vfork(); /* NOLINT: see above */
 
         if (pid == 0)
             child_main(spec, report, slot);

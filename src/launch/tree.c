@@ -154,17 +154,6 @@ int tree_find(struct tree *t, pid_t root, const pid_t *skip, size_t skip_n)
     return (int)kept;
 }
 
-uint64_t tree_fingerprint(const struct tree *t)
-{
-    uint64_t h = 14695981039346656037U; /* FNV-1a, a word at a time */
-
-    for (size_t i = 0; i < t->n; i++) {
-        h = (h ^ (uint64_t)t->procs[i].pid) * 1099511628211U;
-        h = (h ^ t->procs[i].start) * 1099511628211U;
-    }
-    return h | 1;
-}
-
 void tree_signal(const struct tree *t, int sig)
 {
     for (size_t i = 0; i < t->n; i++)

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -31,9 +30,6 @@ void tree_fini(struct tree *t);
  * their number, or a negative PILOT_E... when /proc cannot be read. A process that is forked during
  * the search may be missed: to be rid of a tree, repeat until waitpid has no more children. */
 int tree_find(struct tree *t, pid_t root, const pid_t *skip, size_t skip_n);
-
-/* Differs, but by rare chance, for different sets of processes; never 0. */
-uint64_t tree_fingerprint(const struct tree *t);
 
 /* Sends sig to all of t. */
 void tree_signal(const struct tree *t, int sig);

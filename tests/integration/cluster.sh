@@ -5,7 +5,9 @@
 
 reason=$(cluster check) || skip "$reason"
 vc() { VCLUSTER_DIR=$TEST_BASE/$1 "$ROOT/tests/cluster/vcluster" "${@:2}"; }
-TEST_BASE=$(mktemp -d /var/tmp/pilot-test.XXXXXX)
+sweep_clusters
+TEST_BASE=/var/tmp/pilot-test-$$
+mkdir "$TEST_BASE"
 take_down() {
     for name in a b; do vc $name down; done
     rmdir "$TEST_BASE"

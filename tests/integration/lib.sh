@@ -268,10 +268,24 @@ SRUN_FLAGS=
 CLUSTER_DIR=/var/tmp/pilot-test-$$/vc
 cluster() { VCLUSTER_DIR=$CLUSTER_DIR VCLUSTER_SHARE=$ROOT:$(dirname "$PILOT"):$TEST_DIR "$ROOT/tests/cluster/vcluster" "$@"; }
 
+# A test that ctest had to kill could not take its cluster down; the next one does.
+sweep_clusters() {
+    local dir pid
+    for dir in /var/tmp/pilot-test-*/*; do
+        pid=${dir#/var/tmp/pilot-test-}
+        pid=${pid%%/*}
+        if [ -d "$dir" ] && ! [ -e "/proc/$pid" ]; then
+            echo "taking down the cluster of an earlier test: $dir"
+            VCLUSTER_DIR=$dir "$ROOT/tests/cluster/vcluster" down && rmdir "$(dirname "$dir")" 2>/dev/null
+        fi
+    done
+}
+
 # Starts a virtual cluster for the file, or skips the file. Call it before run_tests.
 cluster_up() { # [NODES [CPUS]]
     local reason
     reason=$(cluster check) || skip "$reason"
+    sweep_clusters
     CLUSTER_UP=1
     SRUN_FLAGS="--ntasks-per-node=1 --cpus-per-task=${2:-$(nproc)} --cpu-bind=none --no-kill --kill-on-bad-exit=0 --wait=0"
     # The daemons are not processes of a test that were left behind.

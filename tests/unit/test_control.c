@@ -69,9 +69,9 @@ static void a_line_may_come_byte_by_byte(void **state)
     close(fd);
 }
 
-/* Sends len bytes and a newline from a process of its own; its exit status is 0 when all were
- * taken. */
-static pid_t send_long(const struct fixture *f, size_t len)
+/* Sends len bytes and what is to end them from a process of its own; its exit status is 0 when it
+ * was answered. */
+static pid_t send_long(const struct fixture *f, size_t len, char end)
 {
     pid_t pid = fork();
 
@@ -81,7 +81,7 @@ static pid_t send_long(const struct fixture *f, size_t len)
         char answer;
 
         memset(text, 'x', len);
-        text[len] = '\n';
+        text[len] = end;
         for (size_t sent = 0; sent <= len;) {
             ssize_t n = send(fd, text + sent, len + 1 - sent, MSG_NOSIGNAL);
 
@@ -97,7 +97,7 @@ static pid_t send_long(const struct fixture *f, size_t len)
 static void the_longest_line_passes(void **state)
 {
     struct fixture *f = *state;
-    pid_t pid = send_long(f, CONTROL_LINE_MAX);
+    pid_t pid = send_long(f, CONTROL_LINE_MAX, '\n');
     const char *line;
     uint32_t number = await(f->c, &line);
 
@@ -110,7 +110,9 @@ static void a_line_that_is_too_long_ends_the_connection(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_not_equal(serve_until_end(f, send_long(f, CONTROL_LINE_MAX + 1)), 0);
+    assert_int_not_equal(serve_until_end(f, send_long(f, CONTROL_LINE_MAX + 1, '\n')), 0);
+    expect_none(f->c);
+    assert_int_not_equal(serve_until_end(f, send_long(f, CONTROL_LINE_MAX, 'x')), 0);
     expect_none(f->c);
 }
 

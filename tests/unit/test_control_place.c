@@ -80,6 +80,17 @@ static void what_a_killed_pilot_left_is_removed(void **state)
     assert_int_equal(entries(f->tmp), 1);
 }
 
+static void make_dead_socket(const struct fixture *f, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_true(snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", f->tmp, name) <
+                (int)sizeof(address.sun_path));
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+}
+
 /* Each makes something that the note may name, and that must survive. */
 static void what_is_not_a_killed_pilots_stays(void **state)
 {
@@ -100,6 +111,9 @@ static void what_is_not_a_killed_pilots_stays(void **state)
          "pilot-mpi.aaaaad"},
         {"a link", "mkdir -m 700 precious2; ln -s precious2 pilot-mpi.aaaaae",
          "pilot-mpi.aaaaae/control", "precious2"},
+        {"a link to somewhere with a dead socket",
+         "mkdir -m 700 precious3; ln -s precious3 pilot-mpi.aaaaah", "pilot-mpi.aaaaah/control",
+         "precious3/control"},
         {"not the socket in it", "mkdir -m 700 pilot-mpi.aaaaaf", "pilot-mpi.aaaaaf/other",
          "pilot-mpi.aaaaaf"},
         {"another's", "mkdir -m 700 pilot-mpi.aaaaag; chown 65534 pilot-mpi.aaaaag",
@@ -116,6 +130,8 @@ static void what_is_not_a_killed_pilots_stays(void **state)
         control_destroy(f->c);
         snprintf(command, sizeof(command), "cd %s && %s", f->tmp, rows[i].setup);
         assert_int_equal(system(command), 0);
+        if (strstr(rows[i].survives, "precious3") != NULL)
+            make_dead_socket(f, rows[i].survives);
         note = fopen(f->note, "w");
         assert_non_null(note);
         fprintf(note, "%s/%s\n", f->tmp, rows[i].named);

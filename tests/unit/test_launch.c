@@ -125,10 +125,11 @@ static void ids_may_be_paths(void **state)
     assert_int_equal(finish(f, "a/b", "/bin/true").exit_code, 0);
 }
 
-static void stdin_is_empty_or_a_file(void **state)
+static void stdin_and_relative_paths(void **state)
 {
     struct fixture *f = *state;
     struct launch_request req = request("t", "cat");
+    char here[PATH_MAX];
     char path[256];
 
     assert_int_equal(finish_request(f, &req).exit_code, 0);
@@ -138,18 +139,33 @@ static void stdin_is_empty_or_a_file(void **state)
     req.stdin_path = path;
     finish_request(f, &req);
     assert_string_equal(out_of(f, "t"), "content\n");
-    req.stdin_path = "../in/stdout.txt"; /* relative to where the task runs */
+    assert_non_null(getcwd(here, sizeof(here)));
+    snprintf(path, sizeof(path), "%s/in", f->workdir);
+    assert_int_equal(chdir(path), 0); /* relative paths: to where the launcher was started */
+    req.stdin_path = "stdout.txt";
+    restart(f, GRACE_MS);
+    assert_int_equal(chdir(here), 0);
     finish_request(f, &req);
     assert_string_equal(out_of(f, "t"), "content\n");
+    req.command = "/bin/pwd";
+    req.stdin_path = NULL;
+    req.cwd = "../in";
+    finish_request(f, &req);
+    assert_non_null(strstr(out_of(f, "t"), "/made/on/demand/in\n"));
+    req.command = "printenv PWD";
+    finish_request(f, &req);
+    assert_non_null(strstr(out_of(f, "t"), "/made/on/demand/in/../in\n"));
 }
 
 static void a_fifo_as_stdin_does_not_hold_up_the_slot(void **state)
 {
     struct fixture *f = *state;
     struct launch_request req = request("t", "cat");
+    char path[256];
 
     assert_int_equal(finish(f, "t", "mkfifo fifo").exit_code, 0);
-    req.stdin_path = "fifo";
+    snprintf(path, sizeof(path), "%s/t/fifo", f->workdir);
+    req.stdin_path = path;
     assert_int_equal(finish_request(f, &req).reason, REASON_EXIT);
 }
 
@@ -561,6 +577,23 @@ static void the_descriptor_is_readable_while_events_wait(void **state)
     assert_int_equal(poll(&p, 1, 0), 0);
 }
 
+static void a_fork_of_the_agent_may_let_go(void **state)
+{
+    struct fixture *f = *state;
+    int status = -1;
+    pid_t pid;
+
+    assert_int_equal(finish(f, "t", "/bin/true").exit_code, 0);
+    pid = fork();
+    if (pid == 0) {
+        launcher_stop(f->l);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(finish(f, "t", "exit 5").exit_code, 5);
+}
+
 static void slots_are_reused(void **state)
 {
     struct fixture *f = *state;
@@ -584,7 +617,7 @@ int main(int argc, char **argv)
         T(output_goes_to_two_files),
         T(writers_do_not_overwrite_each_other),
         T(ids_may_be_paths),
-        T(stdin_is_empty_or_a_file),
+        T(stdin_and_relative_paths),
         T(a_fifo_as_stdin_does_not_hold_up_the_slot),
         T(environment),
         T(working_directory),
@@ -602,6 +635,7 @@ int main(int argc, char **argv)
         T(bad_requests_are_refused),
         T(many_at_once),
         T(the_descriptor_is_readable_while_events_wait),
+        T(a_fork_of_the_agent_may_let_go),
         T(slots_are_reused),
     };
 
