@@ -71,8 +71,7 @@ struct slot {
     int64_t deadline_ms; /* end of this state */
     int64_t look_ms;     /* next look at the tree: LINGER, KILL */
     int64_t pause_ms;    /* until the one after that */
-    struct wire_fds
-        passed; /* came with the first bytes of a RUN message, and are used with the last */
+    struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
     /* Memory kept from attempt to attempt. */
