@@ -64,13 +64,13 @@ struct slot {
     int64_t now_ms; /* of this turn, monotonic */
 
     /* The attempt. */
-    pid_t main_pid;      /* 0: reaped, or never started */
-    pid_t group;         /* session and process group of the main process */
-    int main_status;     /* of waitpid */
-    int64_t timeout_ms;  /* as asked */
-    int64_t deadline_ms; /* end of this state */
-    int64_t look_ms;     /* next look at the tree: LINGER, KILL */
-    int64_t pause_ms;    /* until the one after that */
+    pid_t main_pid;         /* 0: reaped, or never started */
+    pid_t group;            /* session and process group of the main process */
+    int main_status;        /* of waitpid */
+    int64_t timeout_ms;     /* as asked */
+    int64_t deadline_ms;    /* end of this state */
+    int64_t look_ms;        /* next look at the tree: LINGER, KILL */
+    int64_t pause_ms;       /* until the one after that */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
