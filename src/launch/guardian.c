@@ -78,13 +78,13 @@ _Noreturn static void leave(struct guardian *g)
     for (;;) {
         pid_t pid;
 
-        if (tree_find(&g->tree, g->self, NULL, 0) >= 0)
-            tree_signal(&g->tree, SIGKILL);
         do {
             pid = waitpid(-1, NULL, WNOHANG);
         } while (pid > 0);
         if (pid < 0)
             _exit(EXIT_SUCCESS);
+        if (tree_find(&g->tree, g->self, NULL, 0) >= 0)
+            tree_signal(&g->tree, SIGKILL);
         (void)poll(&child, 1, pause_ms);
         drain_signals(g);
         if (pause_ms < SWEEP_LAST_MS)

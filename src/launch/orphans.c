@@ -76,7 +76,10 @@ static int find_orphans(struct tree *t, unsigned long long started)
 void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms)
 {
     int64_t deadline_ms = clock_mono_ms() + bound_ms;
+    siginfo_t ignored;
 
+    if (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return; /* no child at all */
     while (find_orphans(t, started) > 0 && clock_mono_ms() < deadline_ms) {
         tree_signal(t, SIGKILL);
         (void)poll(NULL, 0, 1);

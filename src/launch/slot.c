@@ -351,12 +351,12 @@ _Noreturn static void leave(struct slot *s)
     for (;;) {
         pid_t pid;
 
-        signal_tree(s, SIGKILL);
         do {
             pid = waitpid(-1, NULL, WNOHANG);
         } while (pid > 0);
         if (pid < 0)
             _exit(EXIT_SUCCESS);
+        signal_tree(s, SIGKILL);
         if (poll(&child, 1, (int)pause_ms) > 0)
             (void)!read(s->sigfd, &info, sizeof(info));
         if (pause_ms < LOOK_LAST_MS)
