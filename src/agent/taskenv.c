@@ -166,6 +166,7 @@ static const struct {
     {"FLUX_KVS_NAMESPACE", DROP},
     {"SLURM_", RENAME},
     {"PILOT_SLURM_", KEEP}, /* of an outer pilot; SLURM_X of now replaces it */
+    {"PILOT_MPI=", KEEP}, /* where a person has the program, for tasks that add or nest */
     {"PILOT_", DROP},
 };
 

@@ -139,7 +139,12 @@ static bool add_path(cJSON *task, const char *field, const char *path)
 
     if (path == NULL || path[0] == '/')
         return path == NULL || cJSON_AddStringToObject(task, field, path) != NULL;
-    if (getcwd(here, sizeof(here)) == NULL || asprintf(&whole, "%s/%s", here, path) < 0)
+    while (path[0] == '.' && path[1] == '/') /* so that "." and "./" are the same task */
+        path += 1 + strspn(path + 1, "/");
+    if (strcmp(path, ".") == 0)
+        path = "";
+    if (getcwd(here, sizeof(here)) == NULL ||
+        asprintf(&whole, "%s%s%s", here, path[0] != '\0' ? "/" : "", path) < 0)
         return false;
     ok = cJSON_AddStringToObject(task, field, whole) != NULL;
     free(whole);

@@ -282,6 +282,13 @@ static void options_make_one_task(void **state)
                       "--env=B=", "--depends-on", "x", "--depends-on", "y", "--stdin", "in.txt",
                       "--task-workdir", "/abs", "--tags", "{\"T\": [100]}"));
     expect_asked(f, "command line", expected);
+
+    snprintf(expected, sizeof(expected),
+             "{\"command\":\"c\",\"stdin\":\"%s/x/./y\",\"workdir\":\"%s\"}", f->base, f->base);
+    expect_status(f, 0, ADD(f, "--command", "c", "--stdin", ".//./x/./y", "--task-workdir", "."));
+    expect_asked(f, "command line", expected);
+    expect_status(f, 0, ADD(f, "--command", "c", "--stdin", "x/./y", "--task-workdir", "./"));
+    expect_asked(f, "command line", expected);
 }
 
 static void wrong_usage_asks_nobody(void **state)

@@ -55,6 +55,7 @@ static const struct {
     {"HOME=/root", true, true, NULL},
     {"OMP_PROC_BIND=close", true, true, NULL},
     {"EMPTY=", true, true, NULL},
+    {"PILOT_MPI=/opt/pilot-mpi", true, true, NULL},
     {"UCX_TLS=self", true, true, NULL},
     {"I_MPI_FABRICS=shm", true, true, NULL},
     {"I_MPI_ROOT=/opt/intel", true, true, NULL},
