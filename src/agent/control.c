@@ -30,7 +30,8 @@
 
 #define CLIENTS_MAX 4096 /* a power of two: the low bits of a client's number are its slot */
 #define READ_FIRST 4096
-#define READ_TURN (4u << 20) /* bytes read in one call, so that a flood does not hold up the loop  \
+#define READ_TURN                                                                                  \
+    (4u << 20)               /* bytes read in one call, so that a flood does not hold up the loop  \
                               */
 #define LISTENER CLIENTS_MAX /* in epoll, in place of a slot */
 
@@ -363,7 +364,7 @@ static unsigned clients_at_once(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= 2 * CLIENTS_MAX)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= 2ul * CLIENTS_MAX)
         return CLIENTS_MAX;
     return limit.rlim_cur >= 32 ? (unsigned)limit.rlim_cur / 2 : 16;
 }
