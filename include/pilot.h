@@ -40,18 +40,18 @@ extern "C" {
 
 /* Functions return 0 or a count on success and one of these on failure. */
 enum pilot_status_code {
-    PILOT_EINVAL = -1,   /* an argument, an option or a task that cannot be */
-    PILOT_ENOMEM = -2,   /* out of memory */
-    PILOT_EIO = -3,      /* a file, a socket or a process could not be used */
-    PILOT_ENOENT = -4,   /* it is not there */
-    PILOT_EEXIST = -5,   /* it is there already, with other content */
-    PILOT_EBUSY = -6,    /* somebody else holds it: another pilot on the same database */
-    PILOT_EPROTO = -7,   /* a message or a file that does not follow its format or version */
-    PILOT_ESTATE = -8,   /* a call in the wrong order */
-    PILOT_ESTORE = -9,   /* the state database failed */
-    PILOT_ELOST = -10,   /* a node or a process is gone */
-    PILOT_EAGAIN = -11,  /* not now; later */
-    PILOT_ESYS = -12,    /* anything else that the system refused */
+    PILOT_EINVAL = -1,  /* an argument, an option or a task that cannot be */
+    PILOT_ENOMEM = -2,  /* out of memory */
+    PILOT_EIO = -3,     /* a file, a socket or a process could not be used */
+    PILOT_ENOENT = -4,  /* it is not there */
+    PILOT_EEXIST = -5,  /* it is there already, with other content */
+    PILOT_EBUSY = -6,   /* somebody else holds it: another pilot on the same database */
+    PILOT_EPROTO = -7,  /* a message or a file that does not follow its format or version */
+    PILOT_ESTATE = -8,  /* a call in the wrong order */
+    PILOT_ESTORE = -9,  /* the state database failed */
+    PILOT_ELOST = -10,  /* a node or a process is gone */
+    PILOT_EAGAIN = -11, /* not now; later */
+    PILOT_ESYS = -12,   /* anything else that the system refused */
 };
 
 #define PILOT_ERROR_MAX 8192 /* bytes of an error text, its NUL included */
@@ -74,27 +74,27 @@ enum pilot_exit {
 /* ---- Options --------------------------------------------------------------------------------- */
 
 struct pilot_options {
-    const char *workdir;    /* directory of the tasks' directories; NULL: "./pilot_runs" */
-    const char *db;         /* state database; NULL: WORKDIR/state.db */
-    unsigned cores;         /* cores to use in total; 0: all that the allocation has */
-    unsigned max_workers;   /* tasks at once; 0: no limit but the cores */
-    unsigned max_failures;  /* stop after this many failed tasks; 0: never */
-    int64_t grace_ms;       /* between TERM and KILL */
+    const char *workdir;     /* directory of the tasks' directories; NULL: "./pilot_runs" */
+    const char *db;          /* state database; NULL: WORKDIR/state.db */
+    unsigned cores;          /* cores to use in total; 0: all that the allocation has */
+    unsigned max_workers;    /* tasks at once; 0: no limit but the cores */
+    unsigned max_failures;   /* stop after this many failed tasks; 0: never */
+    int64_t grace_ms;        /* between TERM and KILL */
     int64_t node_timeout_ms; /* a node silent for so long is lost */
-    bool resume;            /* go on with what the database holds */
-    bool fresh;             /* forget what the database holds */
-    bool retry_failed;      /* with resume: run failed and skipped tasks again */
-    bool rerun_changed;     /* with resume: a known id with other content runs again */
-    bool dry_run;           /* check and show what would run; run and change nothing */
-    bool head_only;         /* no tasks on the node of rank 0 */
-    bool use_hyperthreads;  /* the unit "core" is the hardware thread */
-    bool no_pin;            /* tasks are not pinned */
-    bool keep_env;          /* tasks get the launcher's environment variables too */
-    const char *hook;       /* command that is told of ended tasks and answers with new ones (see
-                             * docs/hooks.md); "-": standard input and output; NULL: none */
+    bool resume;             /* go on with what the database holds */
+    bool fresh;              /* forget what the database holds */
+    bool retry_failed;       /* with resume: run failed and skipped tasks again */
+    bool rerun_changed;      /* with resume: a known id with other content runs again */
+    bool dry_run;            /* check and show what would run; run and change nothing */
+    bool head_only;          /* no tasks on the node of rank 0 */
+    bool use_hyperthreads;   /* the unit "core" is the hardware thread */
+    bool no_pin;             /* tasks are not pinned */
+    bool keep_env;           /* tasks get the launcher's environment variables too */
+    const char *hook;        /* command that is told of ended tasks and answers with new ones (see
+                              * docs/hooks.md); "-": standard input and output; NULL: none */
     const char *hook_events; /* which: "completed,failed,skipped,cancelled" or fewer; NULL: all */
-    bool quiet;             /* nothing but errors and the last summary line */
-    bool verbose;           /* every task's start and end, never throttled */
+    bool quiet;              /* nothing but errors and the last summary line */
+    bool verbose;            /* every task's start and end, never throttled */
 };
 
 #define PILOT_GRACE_MS 5000
@@ -136,12 +136,12 @@ int64_t pilot_load_file(struct pilot *p, const char *path, struct pilot_error *e
 
 /* A task to be added. Everything is copied by the call that takes it. */
 struct pilot_task {
-    const char *id;                /* NULL: generated */
-    const char *command;           /* for sh -c; or */
-    const char *const *argv;       /* run without a shell, NULL-terminated; one of the two */
-    unsigned cores;                /* on one node, at least 1 */
-    double timeout_s;              /* seconds; 0: none */
-    int priority;                  /* higher first */
+    const char *id;          /* NULL: made from the content: the same again is the same task */
+    const char *command;     /* for sh -c; or */
+    const char *const *argv; /* run without a shell, NULL-terminated; one of the two */
+    unsigned cores;          /* on one node, at least 1 */
+    double timeout_s;        /* seconds; 0: none */
+    int priority;            /* higher first */
     unsigned max_retries;
     const char *const *env;        /* "NAME=value", NULL-terminated; NULL: none */
     const char *tags;              /* JSON text, handed back; NULL: none */
@@ -177,13 +177,13 @@ void pilot_stop(struct pilot *p, const char *why);
 
 struct pilot_summary {
     uint64_t completed, failed, skipped, cancelled; /* tasks */
-    uint64_t unfinished;     /* tasks pending or running when the run ended */
-    uint64_t attempts;       /* attempts ended in this run */
-    double wall_s;           /* of this run, seconds */
-    double cpu_s;            /* user and system seconds of this run's attempts */
-    double core_s;           /* cores x seconds given to attempts in this run */
-    unsigned cores;          /* cores of the allocation used by tasks */
-    unsigned nodes;          /* nodes that could run tasks */
+    uint64_t unfinished; /* tasks pending or running when the run ended */
+    uint64_t attempts;   /* attempts ended in this run */
+    double wall_s;       /* of this run, seconds */
+    double cpu_s;        /* user and system seconds of this run's attempts */
+    double core_s;       /* cores x seconds given to attempts in this run */
+    unsigned cores;      /* cores of the allocation used by tasks */
+    unsigned nodes;      /* nodes that could run tasks */
 };
 
 /* ---- Callbacks ------------------------------------------------------------------------------- */
@@ -199,12 +199,13 @@ struct pilot_result {
     double duration_s;             /* of the last attempt */
     const char *stdout_file;       /* absolute paths */
     const char *stderr_file;
-    const char *node;              /* of the last attempt; "" */
+    const char *node; /* of the last attempt; "" */
     unsigned attempts;
 };
 
 /* Called on rank 0 only, out of pilot_run, one at a time and never inside another call of this
- * library. on_complete and on_end are called after the change has been committed. */
+ * library. The pilot waits for them: they must not take longer than half of node_timeout_ms.
+ * on_complete and on_end are called after the change has been committed. */
 typedef void pilot_task_f(struct pilot *p, const struct pilot_result *result, void *arg);
 
 /* A task has ended for good (completed, failed, skipped, cancelled). If the pilot is killed before
@@ -221,7 +222,8 @@ void pilot_on_end(struct pilot *p, pilot_end_f *f, void *arg);
 
 /* Runs until every task has ended, or a signal (INT, TERM) or max_failures stops it. Returns an
  * enum pilot_exit, or a PILOT_E... when nothing was run: PILOT_EBUSY (the database is in use),
- * PILOT_EEXIST (it holds work and neither resume nor fresh was asked), PILOT_ESTORE. Call it once. */
+ * PILOT_EEXIST (it holds work and neither resume nor fresh was asked), PILOT_ESTORE. Call it once.
+ */
 int pilot_run(struct pilot *p, struct pilot_error *err);
 
 /* Counts over all tasks of the database, times of this run. Valid after pilot_run, on rank 0. */
@@ -232,8 +234,9 @@ void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
 void pilot_destroy(struct pilot *p);
 
 /* Ends the process, destroying the pilot first if there still is one; call it at the end of main
- * instead of returning, with what pilot_run has returned (negative: exit status 2). After the loss of a node MPI
- * cannot be finalised (it would wait for the lost), and a plain exit() might hang in it. */
+ * instead of returning, with what pilot_run has returned (negative: exit status 2). After the loss
+ * of a node MPI cannot be finalised (it would wait for the lost), and a plain exit() might hang in
+ * it. */
 #if defined(__GNUC__)
 __attribute__((noreturn))
 #endif

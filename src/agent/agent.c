@@ -33,6 +33,10 @@
  */
 enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, ORPHANED };
 
+#define STARTING_MS 600000 /* silence of the head before tasks run, at most */
+#define LEAVING_MS 10000   /* for the last frames to get out of our hands */
+#define FRAME_FULL 65536   /* bytes; a frame this long is sent before more is put in */
+
 struct run {
     task_id_t task;
     uint32_t attempt;
@@ -55,8 +59,8 @@ struct agent {
     uint32_t free_count;
     struct control *control; /* NULL: none could be made, or not yet */
     int epoll_fd;            /* of the launcher and the control socket */
-    struct strmap xml; /* CPU lists that have a topology file */
-    struct buf out;    /* the frame of this turn */
+    struct strmap xml;       /* CPU lists that have a topology file */
+    struct buf out;          /* the frame of this turn */
     int64_t heard_ms, sent_ms;
 };
 
@@ -261,7 +265,7 @@ static void handle_welcome(struct agent *a, struct rd *body)
     if (msg_get_welcome(body, &a->site) < 0 || a->state != GREETING)
         BUG("a WELCOME message that does not fit");
     log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
-                                                                                  : NULL);
+                                                                                   : NULL);
     if (a->site.role == ROLE_SURPLUS) {
         launcher_stop(a->launcher);
         a->launcher = NULL;
@@ -401,33 +405,6 @@ static void collect(struct agent *a)
     }
 }
 
-static void take_requests(struct agent *a)
-{
-    const char *line;
-    uint32_t client;
-
-    while (a->control != NULL && control_next(a->control, &client, &line) > 0)
-        msg_put_text(&a->out, MSG_REQUEST, client, line);
-}
-
-static void keep_alive(struct agent *a, int64_t now_ms)
-{
-    int64_t silence_ms = a->site.silence_ms;
-
-    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
-        return;
-    if (now_ms - a->heard_ms > silence_ms) {
-        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
-                  (double)silence_ms / 1000);
-        launcher_stop(a->launcher);
-        a->launcher = NULL;
-        set_state(a, ORPHANED);
-        return;
-    }
-    if (a->out.len == 0 && now_ms - a->sent_ms >= silence_ms / 4)
-        msg_put_empty(&a->out, MSG_PING);
-}
-
 static void send_out(struct agent *a, int64_t now_ms)
 {
     if (a->out.len == 0)
@@ -439,11 +416,52 @@ static void send_out(struct agent *a, int64_t now_ms)
     transport_flush(a->transport);
 }
 
+static void take_requests(struct agent *a, int64_t now_ms)
+{
+    const char *line;
+    uint32_t client;
+
+    while (a->control != NULL && control_next(a->control, &client, &line) > 0) {
+        msg_put_text(&a->out, MSG_REQUEST, client, line);
+        if (a->out.len > FRAME_FULL)
+            send_out(a, now_ms);
+    }
+}
+
+/* How long the head may be silent; 0: for ever. Before tasks run it may be reading a long file, or
+ * be in a program of the user's, and does not ping. */
+static int64_t patience_ms(const struct agent *a)
+{
+    if (transport_rank(a->transport) == 0)
+        return 0; /* our own head */
+    if (a->state == WORKING || a->site.silence_ms > STARTING_MS)
+        return a->site.silence_ms;
+    return STARTING_MS;
+}
+
+static void keep_alive(struct agent *a, int64_t now_ms)
+{
+    int64_t silence_ms = patience_ms(a);
+
+    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
+        return;
+    if (now_ms - a->heard_ms > silence_ms) {
+        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
+                  (double)silence_ms / 1000);
+        launcher_stop(a->launcher);
+        a->launcher = NULL;
+        set_state(a, ORPHANED);
+        return;
+    }
+    if (a->site.silence_ms > 0 && a->out.len == 0 && now_ms - a->sent_ms >= a->site.silence_ms / 4)
+        msg_put_empty(&a->out, MSG_PING);
+}
+
 void agent_turn(struct agent *a, int64_t now_ms)
 {
     receive(a, now_ms);
     collect(a);
-    take_requests(a);
+    take_requests(a, now_ms);
     keep_alive(a, now_ms);
     send_out(a, now_ms);
 }
@@ -538,12 +556,22 @@ static void wait_for_something(struct agent *a, struct transport *t)
 
 enum agent_end agent_run(struct agent *a, struct transport *t)
 {
+    int64_t gone_ms = 0;
+
     for (;;) {
-        agent_turn(a, clock_mono_ms());
-        if (agent_ended(a) != AGENT_GOES_ON && transport_idle(t))
-            return agent_ended(a);
+        int64_t now_ms = clock_mono_ms();
+
+        agent_turn(a, now_ms);
         if (agent_ended(a) == AGENT_HEAD_LOST)
             return AGENT_HEAD_LOST;
+        if (agent_ended(a) == AGENT_RELEASED) {
+            if (gone_ms == 0)
+                gone_ms = now_ms;
+            if (transport_idle(t))
+                return AGENT_RELEASED;
+            if (now_ms - gone_ms > LEAVING_MS)
+                return AGENT_HEAD_LOST; /* it has left before our last words reached it */
+        }
         wait_for_something(a, t);
     }
 }

@@ -20,7 +20,8 @@ struct run_options {
 #define AT(member) offsetof(struct run_options, member)
 
 static const struct option_spec specs[] = {
-    {"tasks", OPTION_STRING, AT(tasks), "FILE", "the task file (the same as FILE); - is standard input"},
+    {"tasks", OPTION_STRING, AT(tasks), "FILE",
+     "the task file (the same as FILE); - is standard input"},
     {"cores", OPTION_COUNT, AT(pilot.cores), "N",
      "cores to use in total (default: all of the allocation)"},
     {"workdir", OPTION_STRING, AT(pilot.workdir), "DIR",
@@ -62,15 +63,18 @@ static const struct option_spec specs[] = {
 
 static void print_help(void)
 {
-    printf("pilot-mpi %s: many tasks inside one allocation\n\n"
-           "  pilot-mpi [OPTIONS] FILE             on this machine\n"
-           "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
-           "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
-           "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n\n"
-           "FILE holds the tasks: a JSON array, an object with \"tasks\" and \"defaults\", JSON Lines,\n"
-           "or one shell command a line. A task: {\"id\": \"a\", \"command\": \"./run a\", \"cores\": 2}; also\n"
-           "timeout, priority, max_retries, env, tags, workdir, stdin, depends_on.\n\nOptions:\n",
-           pilot_version());
+    printf(
+        "pilot-mpi %s: many tasks inside one allocation\n\n"
+        "  pilot-mpi [OPTIONS] FILE             on this machine\n"
+        "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
+        "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
+        "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n\n"
+        "FILE holds the tasks: a JSON array, an object with \"tasks\" and \"defaults\", JSON "
+        "Lines,\n"
+        "or one shell command a line. A task: {\"id\": \"a\", \"command\": \"./run a\", \"cores\": "
+        "2}; also\n"
+        "timeout, priority, max_retries, env, tags, workdir, stdin, depends_on.\n\nOptions:\n",
+        pilot_version());
     options_print(specs);
     printf("\nExit status:\n"
            "  0  all tasks completed\n"
@@ -155,7 +159,8 @@ static int run(int argc, char **argv)
     if (rc == 0 && argument != NULL && o.tasks != NULL) {
         rc = err.code = PILOT_EINVAL;
         snprintf(err.text, sizeof(err.text),
-                 "the task file is given twice, as '%.200s' and with --tasks; give it once", argument);
+                 "the task file is given twice, as '%.200s' and with --tasks; give it once",
+                 argument);
     }
     if (o.tasks == NULL)
         o.tasks = argument;

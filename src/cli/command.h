@@ -6,7 +6,7 @@
 #define PILOT_CLI_COMMAND_H
 
 struct command {
-    const char *name;                  /* the word after pilot-mpi; NULL: what is done without one */
+    const char *name; /* the word after pilot-mpi; NULL: what is done without one */
     int (*run)(int argc, char **argv); /* argv[0] is the command; returns the exit status */
 };
 

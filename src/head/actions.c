@@ -51,8 +51,8 @@ static void attempt_over(struct head *h, const struct sched_action *a, node_id_t
     n.event = a->status > TASK_RUNNING && events_want(h, a->status);
     if (n.event && (n.text = strdup(cpus)) == NULL)
         BUG("out of memory for the end of a task");
-    store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result,
-                        a->status, n.event);
+    store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result, a->status,
+                        n.event);
     h->tasks.v[a->task].node = NODE_ID_NONE;
     tell_later(h, &n);
 }
@@ -68,8 +68,7 @@ static void skip_or_cancel(struct head *h, const struct sched_action *a)
     char why[300] = "";
 
     if (a->status == TASK_SKIPPED && a->cause != TASK_ID_NONE)
-        snprintf(why, sizeof(why), "dependency %.250s did not complete",
-                 head_task_id(h, a->cause));
+        snprintf(why, sizeof(why), "dependency %.250s did not complete", head_task_id(h, a->cause));
     n.event = events_want(h, a->status);
     store_task_status(h->store, a->task, a->status, why, n.event);
     tell_later(h, &n);

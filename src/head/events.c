@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "common/error.h"
-#include "common/log.h"
 
 static struct event *at(struct events *q, size_t i)
 {
@@ -31,10 +30,10 @@ static void grow(struct events *q)
     q->first = 0;
 }
 
-/* The bits of the statuses named in a list; 0 with a warning when none is. */
-static unsigned parse_wanted(const char *list)
+/* The bits of the statuses named in a list. */
+static int parse_wanted(const char *list, unsigned *wanted, struct pilot_error *err)
 {
-    unsigned wanted = 0;
+    *wanted = 0;
 
     while (*list != '\0') {
         size_t len = strcspn(list, ",");
@@ -44,23 +43,25 @@ static unsigned parse_wanted(const char *list)
         if (len < sizeof(name))
             memcpy(name, list, len);
         if (task_status_parse(name, &status) && status > TASK_RUNNING)
-            wanted |= 1u << status;
+            *wanted |= 1u << status;
         else
-            log_warn("--hook-events: '%.*s' is no end of a task; there are completed, failed, "
-                     "skipped and cancelled",
-                     (int)len, list);
+            return err_set(err, PILOT_EINVAL,
+                           "--hook-events: '%.*s' is no end of a task; write completed, failed, "
+                           "skipped or cancelled, or several of them with commas",
+                           (int)(len < 40 ? len : 40), list);
         list += len + (list[len] == ',');
     }
-    return wanted;
+    return 0;
 }
 
-void events_init(struct head *h)
+int events_init(struct head *h, struct pilot_error *err)
 {
     h->events.first_seq = h->events.next_to_tell = 1;
-    h->events.wanted = 1u << TASK_COMPLETED | 1u << TASK_FAILED | 1u << TASK_SKIPPED |
-                       1u << TASK_CANCELLED;
+    h->events.wanted =
+        1u << TASK_COMPLETED | 1u << TASK_FAILED | 1u << TASK_SKIPPED | 1u << TASK_CANCELLED;
     if (h->opt->hook_events != NULL)
-        h->events.wanted = parse_wanted(h->opt->hook_events);
+        return parse_wanted(h->opt->hook_events, &h->events.wanted, err);
+    return 0;
 }
 
 bool events_want(const struct head *h, enum task_status status)
@@ -115,11 +116,15 @@ void events_take(struct head *h, const struct event *e)
 
 int events_remember(struct head *h, const struct event *e)
 {
-    struct event *v = realloc(h->resumed, (h->resumed_count + 1) * sizeof(*v));
+    size_t n = h->resumed_count;
+    struct event *v = h->resumed;
 
-    if (v == NULL)
-        return PILOT_ENOMEM;
-    h->resumed = v;
+    if ((n & (n - 1)) == 0) { /* full at each power of two */
+        v = realloc(h->resumed, (n ? n * 2 : 1) * sizeof(*v));
+        if (v == NULL)
+            return PILOT_ENOMEM;
+        h->resumed = v;
+    }
     v[h->resumed_count] = *e;
     v[h->resumed_count].node = strdup(e->node);
     v[h->resumed_count].cpus = strdup(e->cpus);
@@ -132,7 +137,10 @@ int events_remember(struct head *h, const struct event *e)
 void events_take_resumed(struct head *h)
 {
     for (size_t i = 0; i < h->resumed_count; i++) {
-        if (h->hook != NULL || h->callbacks.ended != NULL)
+        const struct head_task *task = &h->tasks.v[h->resumed[i].task];
+
+        /* One that will run again (--retry-failed) has a new end to tell. */
+        if ((h->hook != NULL || h->callbacks.ended != NULL) && task->status != TASK_PENDING)
             events_take(h, &h->resumed[i]);
         free(h->resumed[i].node);
         free(h->resumed[i].cpus);

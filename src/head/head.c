@@ -32,7 +32,8 @@
 #include "common/error.h"
 #include "common/log.h"
 
-#define STOP_SLACK_MS 5000 /* on top of the grace time, for agents to report ended attempts */
+#define SIGNAL_AGAIN_MS 500 /* a second signal is a second wish only after so long */
+#define STOP_SLACK_MS 5000  /* on top of the grace time, for agents to report ended attempts */
 
 /* ---- Stopping -------------------------------------------------------------------------------- */
 
@@ -75,6 +76,12 @@ void head_fail(struct head *h, const struct pilot_error *why)
 
 static void on_signal(struct head *h, int number)
 {
+    int64_t now_ms = clock_mono_ms();
+
+    /* Launchers send INT and TERM, or the same twice, at once: that is one wish. */
+    if (h->stop >= STOP_TERM && now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
+        return;
+    h->signal_ms = now_ms;
     if (h->stop >= STOP_TERM) {
         log_warn("%s again: killing the running tasks now", strsignal(number));
         head_stop(h, STOP_KILL, "%s", strsignal(number));
@@ -208,6 +215,7 @@ static void show_progress(struct head *h, int64_t now_ms)
 static bool check_end(struct head *h, int64_t now_ms)
 {
     struct sched_counts c;
+    bool told;
 
     sched_get_counts(h->sched, &c);
     if (h->stop == STOP_NOT && h->opt->max_failures > 0 && c.failures >= h->opt->max_failures)
@@ -221,18 +229,22 @@ static bool check_end(struct head *h, int64_t now_ms)
         }
         return false;
     }
+    /* What is not committed yet is told first: lines, events, answers to clients. */
+    told = h->failed || (h->notices.len == 0 && !h->changed);
     if (h->stop != STOP_NOT)
-        return true;
+        return told;
     if (c.by_status[TASK_PENDING] == 0)
-        return h->notices.len == 0 && !h->changed && !events_pending(h) && !hook_holds(h);
+        return told && !events_pending(h) && !hook_holds(h);
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
         if (c.nodes_up == 0)
-            err_set(&err, PILOT_ELOST, "no node is left to run tasks; --resume goes on in a new "
+            err_set(&err, PILOT_ELOST,
+                    "no node is left to run tasks; --resume goes on in a new "
                     "allocation");
         else
-            err_set(&err, PILOT_ELOST, "the tasks that are left need more cores than any remaining "
+            err_set(&err, PILOT_ELOST,
+                    "the tasks that are left need more cores than any remaining "
                     "node has; --resume goes on in a new allocation");
         head_fail(h, &err);
         return true;
@@ -328,7 +340,10 @@ static int open_state(struct head *h, struct pilot_error *err)
     gethostname(host, sizeof(host) - 1);
     if (slurm != NULL)
         snprintf(job, sizeof(job), "slurm %.50s", slurm);
-    rc = store_open(&h->store, h->db, o->resume ? STORE_RESUME : o->fresh ? STORE_FRESH : STORE_NEW,
+    rc = store_open(&h->store, h->db,
+                    o->resume  ? STORE_RESUME
+                    : o->fresh ? STORE_FRESH
+                               : STORE_NEW,
                     &owner, err);
     if (rc == 0 && o->resume)
         rc = tasks_load_state(h, err);
@@ -411,8 +426,9 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
     h->mpi = config->mpi;
     h->signal_fd = -1;
     strmap_init(&h->tasks.ids);
-    events_init(h);
-    rc = hook_create(h, config->hook_launcher, err);
+    rc = events_init(h, err);
+    if (rc == 0)
+        rc = hook_create(h, config->hook_launcher, err);
     if (rc < 0) {
         launcher_stop(config->hook_launcher);
         launcher_stop(config->launcher);
@@ -451,6 +467,12 @@ static int start_core(struct head *h, struct pilot_error *err)
         if (h->nodes[i].state == NODE_UP && sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
             return err_set(err, PILOT_ENOMEM, "out of memory");
     }
+    if (h->stop != STOP_NOT) {
+        struct sched_event drain = {.type = SCHED_DRAIN};
+
+        if (sched_apply(h->sched, &drain, now_ms, &h->actions) < 0)
+            return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
     return tasks_schedule(h, now_ms, err);
 }
 
@@ -463,7 +485,7 @@ static int begin(struct head *h, struct pilot_error *err)
                                    .workdir = h->workdir};
     struct report_start rs = {.cores = h->cores,
                               .pinned = !h->virtual_cores && !h->opt->no_pin,
-                              .why_not_pinned = h->virtual_cores  ? "more cores than there are"
+                              .why_not_pinned = h->virtual_cores ? "more cores than there are"
                                                 : h->opt->no_pin ? "--no-pin"
                                                                  : NULL,
                               .db = h->db,
@@ -499,7 +521,7 @@ static int exit_status(const struct head *h)
 
     if (h->failed)
         return PILOT_EXIT_PILOT;
-    if (s->unfinished > 0)
+    if (s->unfinished > 0 || h->unanswered)
         return PILOT_EXIT_STOPPED;
     if (s->failed > 0 || s->skipped > 0 || s->cancelled > 0)
         return PILOT_EXIT_FAILED;
@@ -542,24 +564,25 @@ static int finish(struct head *h, struct pilot_error *err)
     h->over = true;
     count_up(h);
     keep_state(h);
+    h->unanswered = events_pending(h) || h->notices.len > 0;
     hook_end(h, exit_status(h));
     ranks_release(h);
     rc = store_close(h->store, err);
     h->store = NULL;
     if (rc == 0)
-        tell_committed(h, UINT64_MAX);
+        tell_committed(h, UINT64_MAX); /* lines only: see make_event */
     else if (!h->failed)
         head_fail(h, err);
-    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s", h->opt->workdir ? " --workdir " : "",
-             h->opt->workdir ? h->opt->workdir : "", h->opt->db ? " --db " : "",
-             h->opt->db ? h->opt->db : "");
+    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s",
+             h->opt->workdir ? " --workdir " : "", h->opt->workdir ? h->opt->workdir : "",
+             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "");
     end.summary = h->summary;
     end.failure_count = h->failure_count;
     for (unsigned i = 0; i < h->failure_count; i++)
         h->failures[i].id = head_task_id(h, h->failure_tasks[i]);
     end.exit_status = exit_status(h);
     end.stopped_why = h->failed ? h->failure.text : h->stop_why[0] ? h->stop_why : NULL;
-    end.resume_hint = h->summary.unfinished > 0 ? hint : NULL;
+    end.resume_hint = h->summary.unfinished > 0 || h->unanswered ? hint : NULL;
     rc = report_end(h->report, &end, err);
     if (rc < 0)
         log_error("%s", err->text);
@@ -593,6 +616,8 @@ int head_run(struct head *h, struct pilot_error *err)
     h->changed = true; /* what was queued before the run, the marks of earlier ends among it */
     if (inbox_create(&h->inbox, h->workdir, err) < 0)
         log_warn("tasks cannot be added from other hosts: %s", err->text);
+    else if (!h->opt->resume)
+        inbox_refuse_old(h->inbox); /* they were meant for what has been forgotten */
     events_take_resumed(h);
     hook_start(h);
     actions_do(h);
@@ -617,7 +642,7 @@ int head_cancel(struct head *h, const char *id, struct pilot_error *err)
     if (h->sched == NULL) { /* before the run: the core has nothing yet */
         if (h->tasks.v[ev.task].status == TASK_PENDING) {
             h->tasks.v[ev.task].status = TASK_CANCELLED;
-            if (h->store != NULL)
+            if (h->store != NULL && h->tasks.v[ev.task].saved != SAVE_NEW)
                 store_task_status(h->store, ev.task, TASK_CANCELLED, "", false);
         }
         return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The head, on rank 0: holds the tasks, asks the scheduler core what starts where, tells the agents,
- * hands every change to the store, and shows people what is committed. */
+/* The head, on rank 0: holds the tasks, asks the scheduler core what starts where, tells the
+ * agents, hands every change to the store, and shows people what is committed. */
 #ifndef PILOT_HEAD_HEAD_H
 #define PILOT_HEAD_HEAD_H
 
@@ -18,9 +18,10 @@ struct head;
 struct head_report {
     const struct task_spec *spec;
     enum task_status status;
-    const struct attempt_result *result; /* of the last attempt; zeros when it starts, or had none */
-    const char *node;                    /* "" if there was none */
-    const char *workdir;                 /* absolute */
+    const struct attempt_result
+        *result;         /* of the last attempt; zeros when it starts, or had none */
+    const char *node;    /* "" if there was none */
+    const char *workdir; /* absolute */
     unsigned attempts;
 };
 

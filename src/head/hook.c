@@ -33,13 +33,15 @@ struct hook {
     enum hook_state state;
     bool own_stdio; /* "-" */
     struct launcher *launcher;
-    uint64_t key;   /* of the running program; counts starts */
+    uint64_t key;      /* of the running program; counts starts */
     int in_fd, out_fd; /* from it, to it; the same socket for a program of ours */
     struct buf in, out;
     size_t out_sent;
     uint64_t sent_seq; /* events up to here were worded to the program that runs */
     unsigned restarts;
-    bool hold;
+    size_t scanned; /* bytes of in without a newline */
+    bool hold;      /* it wants the pilot to wait although nothing is left to run */
+    bool waiting;   /* there was nothing to run at all: until its first line */
 };
 
 static void say(struct hook *k, cJSON *line)
@@ -117,8 +119,7 @@ static cJSON *result_of(const struct head *h, const struct event *e)
     cJSON_AddStringToObject(o, "task_id", id);
     cJSON_AddStringToObject(o, "status", task_status_name(e->status));
     cJSON_AddBoolToObject(o, "success", e->status == TASK_COMPLETED);
-    cJSON_AddNumberToObject(o, "returncode",
-                            ran && r->reason == REASON_EXIT ? r->exit_code : -1);
+    cJSON_AddNumberToObject(o, "returncode", ran && r->reason == REASON_EXIT ? r->exit_code : -1);
     cJSON_AddStringToObject(o, "reason", ran ? attempt_reason_name(r->reason) : "");
     cJSON_AddNumberToObject(o, "signal", r->signal);
     cJSON_AddNumberToObject(o, "duration", (double)(r->end_wall_ms - r->start_wall_ms) / 1e3);
@@ -175,13 +176,14 @@ static void forget_lines(struct hook *k)
     buf_clear(&k->in);
     buf_clear(&k->out);
     k->out_sent = 0;
+    k->scanned = 0;
 }
 
 static int start_program(struct head *h, struct pilot_error *err)
 {
     struct hook *k = h->hook;
-    struct launch_request req = {.key = ++k->key, .id = "hook", .attempt = 1,
-                                 .command = h->opt->hook, .cwd = "."};
+    struct launch_request req = {
+        .key = ++k->key, .id = "hook", .attempt = 1, .command = h->opt->hook, .cwd = "."};
     int ends[2], rc;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
@@ -235,6 +237,7 @@ static void start(struct head *h)
 
     forget_lines(k);
     k->sent_seq = h->events.first_seq - 1;
+    k->hold = false; /* whoever starts anew knows nothing of that */
     if (k->own_stdio) {
         k->in_fd = reopen(STDIN_FILENO, O_RDONLY);
         k->out_fd = reopen(STDOUT_FILENO, O_WRONLY);
@@ -281,29 +284,47 @@ static void on_death(struct head *h)
 
 /* ---- Its lines ------------------------------------------------------------------------------- */
 
-/* Takes the tasks of an answer; those that are wrong are refused, one by one. */
-static void take_tasks(struct head *h, const cJSON *ack, const cJSON *tasks)
+static int64_t take_text(struct head *h, const cJSON *tasks, struct pilot_error *err)
 {
     char *text = cJSON_PrintUnformatted(tasks);
-    struct pilot_error err;
     int64_t added;
 
     if (text == NULL)
         BUG("out of memory for an answer of the hook");
-    added = intake_text(h, "hook", text, strlen(text), NULL, &err);
+    added = intake_text(h, "hook", text, strlen(text), NULL, err);
     cJSON_free(text);
-    if (added >= 0)
-        return;
-    if (cJSON_GetArraySize(tasks) == 1) {
-        say_error(h->hook, ack, err.text);
-        return;
-    }
-    for (const cJSON *t = tasks->child; t != NULL; t = t->next) {
-        cJSON *one = cJSON_CreateArray();
+    return added;
+}
 
-        cJSON_AddItemReferenceToArray(one, (cJSON *)t);
-        take_tasks(h, ack, one);
-        cJSON_Delete(one);
+/* Takes the tasks of an answer. If one of them is wrong they are taken one by one, in rounds, since
+ * one may depend on another that stands behind it; what no round could take is refused. */
+static void take_tasks(struct head *h, const cJSON *ack, cJSON *tasks)
+{
+    struct pilot_error err;
+    bool progress = true, last = false;
+
+    if (take_text(h, tasks, &err) >= 0)
+        return;
+    while (tasks->child != NULL && (progress || !last)) {
+        cJSON *next;
+
+        last = !progress; /* the round that complains */
+        progress = false;
+        for (cJSON *t = tasks->child; t != NULL; t = next) {
+            cJSON *one = cJSON_CreateArray();
+            int64_t taken;
+
+            next = t->next;
+            cJSON_AddItemReferenceToArray(one, t);
+            taken = take_text(h, one, &err);
+            cJSON_Delete(one);
+            if (taken < 0 && last)
+                say_error(h->hook, ack, err.text);
+            if (taken < 0)
+                continue;
+            cJSON_Delete(cJSON_DetachItemViaPointer(tasks, t));
+            progress = true;
+        }
     }
 }
 
@@ -318,18 +339,28 @@ static void take_cancels(struct head *h, const cJSON *ack, const cJSON *ids)
             say_error(h->hook, ack, err.text);
 }
 
-static void take_answer(struct head *h, const cJSON *o)
+static bool is_number_of_event(const cJSON *ack)
+{
+    double n = cJSON_IsNumber(ack) ? ack->valuedouble : 0;
+
+    return n >= 1 && n < 9007199254740992.0 && n == (double)(uint64_t)n;
+}
+
+static void take_answer(struct head *h, cJSON *o)
 {
     const cJSON *ack = cJSON_GetObjectItemCaseSensitive(o, "ack");
-    const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(o, "tasks");
+    cJSON *tasks = cJSON_GetObjectItemCaseSensitive(o, "tasks");
     const cJSON *cancel = cJSON_GetObjectItemCaseSensitive(o, "cancel");
     const cJSON *stop = cJSON_GetObjectItemCaseSensitive(o, "stop");
     const cJSON *hold = cJSON_GetObjectItemCaseSensitive(o, "hold");
 
-    if (ack != NULL && (!cJSON_IsNumber(ack) || ack->valuedouble < 1 ||
-                        events_find(h, (uint64_t)ack->valuedouble) == NULL)) {
-        say_error(h->hook, ack, "\"ack\" is not the number of an event that waits for an answer; "
-                                "the line was ignored");
+    if (h->over)
+        return; /* too late: the event stays unanswered, a resume tells it again */
+    if (ack != NULL &&
+        (!is_number_of_event(ack) || events_find(h, (uint64_t)ack->valuedouble) == NULL)) {
+        say_error(h->hook, ack,
+                  "\"ack\" is not the number of an event that waits for an answer; "
+                  "the line was ignored");
         return;
     }
     if ((tasks != NULL && !cJSON_IsArray(tasks)) || (cancel != NULL && !cJSON_IsArray(cancel))) {
@@ -370,20 +401,21 @@ static void take_line(struct head *h, const char *line, size_t len)
 static void take_lines(struct head *h)
 {
     struct hook *k = h->hook;
-    size_t from = 0;
+    size_t from = 0, at = k->scanned;
     unsigned char *newline;
 
-    while ((newline = memchr(k->in.data + from, '\n', k->in.len - from)) != NULL) {
-        size_t len = (size_t)(newline - k->in.data) - from;
-
-        take_line(h, (const char *)k->in.data + from, len);
-        from += len + 1;
+    while ((newline = memchr(k->in.data + at, '\n', k->in.len - at)) != NULL) {
+        at = (size_t)(newline - k->in.data);
+        k->waiting = false;
+        take_line(h, (const char *)k->in.data + from, at - from);
+        from = ++at;
     }
     memmove(k->in.data, k->in.data + from, k->in.len - from);
     k->in.len -= from;
+    k->scanned = k->in.len;
     if (k->in.len > LINE_MAX_BYTES) {
         say_error(k, NULL, "a line of more than 64 MiB was ignored");
-        k->in.len = 0;
+        k->in.len = k->scanned = 0;
     }
 }
 
@@ -437,7 +469,8 @@ static void word_events(struct head *h)
     }
 }
 
-static void write_lines(struct head *h)
+/* True when the other side has gone. */
+static bool write_lines(struct head *h)
 {
     struct hook *k = h->hook;
 
@@ -445,8 +478,13 @@ static void write_lines(struct head *h)
         ssize_t sent = write_some(k->out_fd, k->out.data + k->out_sent, k->out.len - k->out_sent);
 
         if (sent <= 0)
-            return; /* full, or gone: then reading says so */
+            return sent < 0 && errno != EAGAIN && errno != EINTR;
         k->out_sent += (size_t)sent;
+        if (k->out_sent > OUT_AHEAD && k->out_sent < k->out.len) {
+            memmove(k->out.data, k->out.data + k->out_sent, k->out.len - k->out_sent);
+            k->out.len -= k->out_sent;
+            k->out_sent = 0;
+        }
         if (k->out_sent == k->out.len) {
             buf_clear(&k->out);
             k->out_sent = 0;
@@ -454,6 +492,7 @@ static void write_lines(struct head *h)
                 word_events(h);
         }
     }
+    return false;
 }
 
 static void drain_launcher(struct hook *k)
@@ -468,6 +507,7 @@ static void drain_launcher(struct hook *k)
 void hook_turn(struct head *h, int64_t now_ms)
 {
     struct hook *k = h->hook;
+    bool gone;
 
     (void)now_ms;
     if (k == NULL || k->state == HOOK_IDLE || k->state == HOOK_OVER)
@@ -475,8 +515,9 @@ void hook_turn(struct head *h, int64_t now_ms)
     drain_launcher(k);
     if (k->state == HOOK_RUNNING)
         word_events(h);
-    write_lines(h);
-    if (read_lines(h))
+    /* Reads to the end first: what a program said before it left counts. */
+    gone = write_lines(h);
+    if (read_lines(h) || gone)
         on_death(h);
 }
 
@@ -505,6 +546,7 @@ void hook_start(struct head *h)
 
     if (k == NULL)
         return;
+    k->waiting = h->tasks.len == 0;
     if (k->launcher != NULL &&
         launcher_configure(k->launcher, h->workdir, h->environ_before, h->opt->grace_ms, &err) < 0)
         fail(h, err.text);
@@ -514,7 +556,9 @@ void hook_start(struct head *h)
 
 bool hook_holds(const struct head *h)
 {
-    return h->hook != NULL && h->hook->hold && h->hook->state == HOOK_RUNNING;
+    const struct hook *k = h->hook;
+
+    return k != NULL && (k->hold || k->waiting) && k->state == HOOK_RUNNING;
 }
 
 int hook_fds(const struct head *h, struct pollfd *fds)
@@ -565,7 +609,8 @@ void hook_end(struct head *h, int exit_status)
             break;
         if (k->out.len == 0 && k->out_fd >= 0)
             shutdown(k->out_fd, SHUT_WR);
-        head_wait(h, until_ms);
+        ranks_serve(h);
+        head_wait(h, ranks_next_ms(h) < until_ms ? ranks_next_ms(h) : until_ms);
     }
     if (k->state == HOOK_ENDING && !k->own_stdio)
         log_warn("the hook did not leave within %.0f s after its end of input; killing it",

@@ -37,15 +37,15 @@ enum node_state { NODE_JOINING, NODE_READY, NODE_UP, NODE_LEFT, NODE_LOST };
 struct node {
     enum node_state state;
     char name[MSG_NAME_MAX];
-    char cpus[MSG_CPUS_MAX];      /* union over its ranks */
+    char cpus[MSG_CPUS_MAX]; /* union over its ranks */
     char map[MSG_TEXT_MAX];
-    struct transport *transport;  /* to its agent */
+    struct transport *transport; /* to its agent */
     int peer;
     uint32_t slurm_cpus;
     unsigned ranks;
-    unsigned real_cores, cores;   /* there; used */
-    bool has_agent;               /* false: the head's node with --head-only */
-    struct buf out;               /* the frame of this turn */
+    unsigned real_cores, cores; /* there; used */
+    bool has_agent;             /* false: the head's node with --head-only */
+    struct buf out;             /* the frame of this turn */
     int64_t heard_ms, sent_ms;
 };
 
@@ -63,13 +63,13 @@ struct rank {
 enum saved { SAVED, SAVE_NEW, SAVE_REPLACED };
 
 struct head_task {
-    char *blob;            /* owned: id, NUL, then the packed spec */
+    char *blob; /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
     uint32_t cores;
-    node_id_t node;        /* of the running attempt */
-    enum task_status status; /* before the core has it; afterwards the core knows */
+    node_id_t node;              /* of the running attempt */
+    enum task_status status;     /* before the core has it; afterwards the core knows */
     unsigned attempts, failures; /* from earlier runs */
-    int64_t start_wall_ms; /* of the running attempt */
+    int64_t start_wall_ms;       /* of the running attempt */
     enum saved saved;
 };
 
@@ -146,45 +146,46 @@ struct head {
     char *workdir; /* absolute */
     char *db;      /* as given, or WORKDIR/state.db */
 
-    struct transport *mpi;    /* or NULL */
-    struct transport *local;  /* our end of the pair to our own agent */
+    struct transport *mpi;   /* or NULL */
+    struct transport *local; /* our end of the pair to our own agent */
     struct transport *local_agent_end;
-    struct agent *agent;      /* or NULL: --head-only */
+    struct agent *agent; /* or NULL: --head-only */
     struct node *nodes;
     unsigned node_count;
     struct rank *ranks;
     int rank_count;
     int64_t surplus_pinged_ms;
-    unsigned cores;           /* used, over all nodes */
+    unsigned cores; /* used, over all nodes */
     bool virtual_cores;
     bool lost_ranks, released;
 
     char *const *environ_before;
     struct task_table tasks;
-    struct event *resumed;    /* ends that an earlier run did not get answered; owned */
+    struct event *resumed; /* ends that an earlier run did not get answered; owned */
     size_t resumed_count;
-    struct sched *sched;      /* from head_run on */
+    struct sched *sched; /* from head_run on */
     struct sched_actions actions;
-    struct store *store;      /* NULL in a dry run */
+    struct store *store; /* NULL in a dry run */
     struct report *report;
     struct notices notices;
     struct events events;
     struct head_callbacks callbacks;
-    struct hook *hook;        /* NULL: none */
-    struct inbox *inbox;      /* from head_run on */
-    bool again;               /* something was added in this turn: do not sleep before the next */
-    bool hurry;               /* somebody waits for this turn's barrier */
-    bool over;                /* the loop has ended: nothing can be added any more */
-    struct doubt *doubts;
-    bool changed;             /* something was given to the store in this turn */
+    struct hook *hook;   /* NULL: none */
+    struct inbox *inbox; /* from head_run on */
+    bool again;          /* something was added in this turn: do not sleep before the next */
+    bool hurry;          /* somebody waits for this turn's barrier */
+    bool unanswered;     /* ends remain to be told: only a resume can finish that */
+    bool over;           /* the loop has ended: nothing can be added any more */
+    struct doubt *doubts, **last_doubt;
+    bool changed; /* something was given to the store in this turn */
     uint64_t last_barrier;
 
     int signal_fd;
     bool ran;
     enum stop_level stop;
     char stop_why[160];
-    int64_t stop_deadline_ms;
-    bool failed;              /* the pilot itself: exit status 4 */
+    int64_t stop_deadline_ms, signal_ms;
+    bool failed; /* the pilot itself: exit status 4 */
     struct pilot_error failure;
 
     int64_t start_ms;
@@ -202,13 +203,14 @@ static inline const char *head_task_id(const struct head *h, task_id_t task)
 /* ranks.c */
 int ranks_join(struct head *h, const struct head_config *config, struct pilot_error *err);
 int ranks_assign(struct head *h, struct pilot_error *err);
-struct buf *node_frame(struct head *h, node_id_t node);      /* to append messages to */
-void ranks_receive(struct head *h, int64_t now_ms);          /* handles all that has come */
+struct buf *node_frame(struct head *h, node_id_t node); /* to append messages to */
+void ranks_receive(struct head *h, int64_t now_ms);     /* handles all that has come */
 void ranks_keep_alive(struct head *h, int64_t now_ms);
-void ranks_send(struct head *h, int64_t now_ms);             /* the frames of this turn */
+void ranks_send(struct head *h, int64_t now_ms); /* the frames of this turn */
+void ranks_serve(struct head *h);                /* one turn of all that: outside the loop */
 int64_t ranks_next_ms(const struct head *h);
 unsigned ranks_largest(const struct head *h, const char **name); /* cores of the largest node */
-void ranks_release(struct head *h);                          /* BYE to all, waits (bounded) */
+void ranks_release(struct head *h);                              /* BYE to all, waits (bounded) */
 void ranks_fini(struct head *h);
 
 /* tasks.c */
@@ -258,7 +260,7 @@ void tell_committed(struct head *h, uint64_t committed);
 void tell_fini(struct head *h);
 
 /* events.c */
-void events_init(struct head *h);
+int events_init(struct head *h, struct pilot_error *err);
 bool events_want(const struct head *h, enum task_status status);
 /* Takes the end of a task that is committed and still to be told: calls the callback, then it is up
  * to the hook to answer; without a hook it is answered. The strings are copied. */

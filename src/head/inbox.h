@@ -21,8 +21,8 @@ void inbox_destroy(struct inbox *b);
 /* Refuses what was asked before now: for a run that does not go on with the one that was asked. */
 void inbox_refuse_old(struct inbox *b);
 
-/* 1: *name and *text (owned by the inbox, valid until the next call) are a request. 0: none now. Looks at the
- * directory at most once a second. */
+/* 1: *name and *text (owned by the inbox, valid until the next call) are a request. 0: none now.
+ * Looks at the directory at most once a second. */
 int inbox_next(struct inbox *b, int64_t now_ms, const char **name, const char **text);
 void inbox_reply(struct inbox *b, const char *name, const char *text);
 int64_t inbox_next_ms(const struct inbox *b); /* when it wants to look again */

@@ -40,9 +40,9 @@ struct staged {
 struct staging {
     struct head *h;
     const char *file;
-    bool dynamic;     /* added while running, or by a program: nothing is ever replaced */
-    char **ids;       /* of all of them, known ones too, when dynamic; owned */
-    size_t id_count;
+    bool dynamic; /* added while running, or by a program: nothing is ever replaced */
+    char **ids;   /* of all of them, known ones too, when dynamic; owned */
+    size_t id_count, id_cap;
     struct staged *v;
     size_t len, cap;
     struct buf scratch;
@@ -71,13 +71,16 @@ static int remember_id(struct staging *s, const char *id)
 
     if (!s->dynamic)
         return 0;
-    ids = realloc(s->ids, (s->id_count + 2) * sizeof(*ids));
-    if (ids == NULL)
-        return PILOT_ENOMEM;
-    s->ids = ids;
-    ids[s->id_count] = strdup(id);
-    ids[s->id_count + 1] = NULL;
-    return ids[s->id_count++] != NULL ? 0 : PILOT_ENOMEM;
+    if (s->id_count + 1 >= s->id_cap) {
+        s->id_cap = s->id_cap ? s->id_cap * 2 : 8;
+        ids = realloc(s->ids, s->id_cap * sizeof(*ids));
+        if (ids == NULL)
+            return PILOT_ENOMEM;
+        s->ids = ids;
+    }
+    s->ids[s->id_count] = strdup(id);
+    s->ids[s->id_count + 1] = NULL;
+    return s->ids[s->id_count++] != NULL ? 0 : PILOT_ENOMEM;
 }
 
 static bool replaces_changed(const struct staging *s)

@@ -10,6 +10,8 @@
 #include "common/error.h"
 #include "common/log.h"
 
+#define REPLY_MAX (32u << 20) /* bytes; well below what one message may carry */
+
 /* ok and what is to be added to it, as JSON text; frees o. */
 static char *word(cJSON *o)
 {
@@ -39,6 +41,7 @@ static char *do_add(struct head *h, const cJSON *request)
     char **ids = NULL;
     int64_t added;
     cJSON *o, *list;
+    char *reply;
 
     if (!cJSON_IsString(text))
         return refusal("refused", "a request to add without the text of the tasks");
@@ -53,7 +56,11 @@ static char *do_add(struct head *h, const cJSON *request)
         cJSON_AddItemToArray(list, cJSON_CreateString(ids[i]));
     cJSON_AddNumberToObject(o, "new", (double)added);
     strv_free(ids);
-    return word(o);
+    reply = word(o);
+    if (strlen(reply) <= REPLY_MAX)
+        return reply;
+    free(reply);
+    return strdup("{\"ok\": true, \"ids\": []}"); /* added; too many to list */
 }
 
 static char *do_cancel(struct head *h, const cJSON *request)
@@ -85,7 +92,8 @@ static char *answer(struct head *h, const char *text)
     else if (strcmp(op->valuestring, "cancel") == 0)
         reply = do_cancel(h, request);
     else
-        reply = refusal("refused", "this pilot does not know that request; is it an older version?");
+        reply =
+            refusal("refused", "this pilot does not know that request; is it an older version?");
     cJSON_Delete(request);
     return reply;
 }

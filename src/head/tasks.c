@@ -12,6 +12,7 @@
 #include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
+#define SPEC_MAX_BYTES (16u << 20) /* well below what one message may carry */
 
 int tasks_unpack(const struct head_task *task, struct task_spec *spec)
 {
@@ -29,8 +30,13 @@ int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf 
     memset(task, 0, sizeof(*task));
     buf_clear(scratch);
     spec_pack(scratch, spec);
-    if (!buf_ok(scratch) || scratch->len > UINT32_MAX ||
-        (task->blob = malloc(id_len + scratch->len)) == NULL)
+    if (scratch->len > SPEC_MAX_BYTES)
+        return err_set(
+            err, PILOT_EINVAL,
+            "task '%.200s': it takes %zu bytes, more than the %u a task may have; put large "
+            "data in a file and its name in the task",
+            spec->id, scratch->len, (unsigned)SPEC_MAX_BYTES);
+    if (!buf_ok(scratch) || (task->blob = malloc(id_len + scratch->len)) == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
     memcpy(task->blob, spec->id, id_len);
     memcpy(task->blob + id_len, scratch->data, scratch->len);
@@ -178,7 +184,8 @@ int tasks_check_sizes(const struct head *h, struct pilot_error *err)
 
         if (task->cores <= most || task->status != TASK_PENDING || wrong++ >= REFUSALS_SHOWN)
             continue;
-        snprintf(text + len, sizeof(text) - len, "%stask '%s' needs %u cores, but node %s has %u, "
+        snprintf(text + len, sizeof(text) - len,
+                 "%stask '%s' needs %u cores, but node %s has %u, "
                  "the most of any node; resume it in an allocation with larger nodes",
                  len ? "\n" : "", task->blob, task->cores, name, most);
     }

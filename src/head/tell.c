@@ -120,8 +120,8 @@ static void tell(struct head *h, const struct notice *n)
         requests_reply(h, n);
         break;
     }
-    if (n->event)
-        make_event(h, n);
+    if (n->event && !h->over)
+        make_event(h, n); /* after the loop it stays to be told: a resume does */
 }
 
 void tell_committed(struct head *h, uint64_t committed)

@@ -28,8 +28,8 @@ struct pilot {
     char *workdir, *db, *hook, *hook_events;
     char **environ_before;
     struct transport *mpi;
-    struct head *head;        /* rank 0 */
-    struct agent *agent;      /* other ranks */
+    struct head *head;   /* rank 0 */
+    struct agent *agent; /* other ranks */
     pilot_task_f *on_complete, *on_start;
     pilot_end_f *on_end;
     void *on_complete_arg, *on_start_arg, *on_end_arg;

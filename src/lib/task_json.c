@@ -40,7 +40,7 @@ char *task_to_json(const struct pilot_task *t, struct pilot_error *err)
     cJSON *o = cJSON_CreateObject(), *tags = NULL;
     char *text;
 
-    if (t->tags != NULL && (tags = cJSON_Parse(t->tags)) == NULL) {
+    if (t->tags != NULL && (tags = cJSON_ParseWithOpts(t->tags, NULL, true)) == NULL) {
         cJSON_Delete(o);
         err_set(err, PILOT_EINVAL, "task '%.200s': its tags are not JSON: %.80s",
                 t->id ? t->id : "(no id)", t->tags);

@@ -60,7 +60,8 @@ static void fill_all(struct buf *f)
     assert_true(buf_ok(f));
 }
 
-/* Decodes one body whatever it is and encodes it again into out; negative when it does not decode. */
+/* Decodes one body whatever it is and encodes it again into out; negative when it does not decode.
+ */
 static int again(unsigned type, struct rd *body, struct buf *out)
 {
     union {
