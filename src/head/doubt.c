@@ -10,8 +10,9 @@
 
 #include "common/error.h"
 
-#define DOUBT_MS 1000 /* between the first and the last process that slurmstepd signals, and more  \
-                       */
+#define DOUBT_MS                                                                                   \
+    1000 /* between the first and the last process that slurmstepd signals, and more               \
+          */
 
 struct doubt {
     struct doubt *next;

@@ -32,7 +32,7 @@
 #include "common/error.h"
 #include "common/log.h"
 
-#define SIGNAL_AGAIN_MS 500 /* a second signal is a second wish only after so long */
+#define SIGNAL_AGAIN_MS 500 /* another signal is another wish only after so long */
 #define STOP_SLACK_MS 5000  /* on top of the grace time, for agents to report ended attempts */
 
 /* ---- Stopping -------------------------------------------------------------------------------- */
@@ -78,10 +78,12 @@ static void on_signal(struct head *h, int number)
 {
     int64_t now_ms = clock_mono_ms();
 
-    /* Launchers send INT and TERM, or the same twice, at once: that is one wish. */
-    if (h->stop >= STOP_TERM && now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
+    /* Launchers send INT and TERM together: that is one wish. */
+    if (h->stop >= STOP_TERM && number != h->signal_number &&
+        now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
         return;
     h->signal_ms = now_ms;
+    h->signal_number = number;
     if (h->stop >= STOP_TERM) {
         log_warn("%s again: killing the running tasks now", strsignal(number));
         head_stop(h, STOP_KILL, "%s", strsignal(number));
@@ -170,8 +172,22 @@ void head_wait(struct head *h, int64_t until_ms)
     take_signals(h);
 }
 
+/* Before anything more is placed. */
+static void limit_failures(struct head *h)
+{
+    struct sched_counts c;
+
+    if (h->opt->max_failures == 0 || h->stop != STOP_NOT)
+        return;
+    sched_get_counts(h->sched, &c);
+    if (c.failures >= h->opt->max_failures)
+        head_stop(h, STOP_DRAIN, "%llu tasks failed (--max-failures %u)",
+                  (unsigned long long)c.failures, h->opt->max_failures);
+}
+
 static void place(struct head *h, int64_t now_ms)
 {
+    limit_failures(h);
     if (sched_place(h->sched, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     actions_do(h);
@@ -218,9 +234,6 @@ static bool check_end(struct head *h, int64_t now_ms)
     bool told;
 
     sched_get_counts(h->sched, &c);
-    if (h->stop == STOP_NOT && h->opt->max_failures > 0 && c.failures >= h->opt->max_failures)
-        head_stop(h, STOP_DRAIN, "%llu tasks failed (--max-failures %u)",
-                  (unsigned long long)c.failures, h->opt->max_failures);
     if (c.by_status[TASK_RUNNING] > 0) {
         if (h->stop >= STOP_TERM && now_ms > h->stop_deadline_ms) {
             if (h->stop == STOP_KILL)
@@ -331,7 +344,7 @@ static int open_state(struct head *h, struct pilot_error *err)
     const struct pilot_options *o = h->opt;
     char host[256] = "", job[64] = "";
     const char *slurm = getenv("SLURM_JOB_ID");
-    struct store_owner owner = {.host = host, .pid = getpid(), .job = job};
+    struct store_owner owner = {.host = host, .pid = getpid(), .job = job, .workdir = h->workdir};
     int rc;
 
     rc = site_mkdirs(h->workdir, err);

@@ -185,6 +185,7 @@ struct head {
     enum stop_level stop;
     char stop_why[160];
     int64_t stop_deadline_ms, signal_ms;
+    int signal_number;
     bool failed; /* the pilot itself: exit status 4 */
     struct pilot_error failure;
 

@@ -25,7 +25,9 @@ enum store_mode {
 struct store_owner {
     const char *host;
     int64_t pid;
-    const char *job; /* "slurm 1234" or "" */
+    const char *job;     /* "slurm 1234" or "" */
+    const char *workdir; /* absolute; goes into the lock file, for clients that know only the
+                          * database; NULL: none */
 };
 
 /* Opens or makes the database, checks its version (migrating older ones), takes the lock that keeps
