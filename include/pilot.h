@@ -40,18 +40,18 @@ extern "C" {
 
 /* Functions return 0 or a count on success and one of these on failure. */
 enum pilot_status_code {
-    PILOT_EINVAL = -1,   /* an argument, an option or a task that cannot be */
-    PILOT_ENOMEM = -2,   /* out of memory */
-    PILOT_EIO = -3,      /* a file, a socket or a process could not be used */
-    PILOT_ENOENT = -4,   /* it is not there */
-    PILOT_EEXIST = -5,   /* it is there already, with other content */
-    PILOT_EBUSY = -6,    /* somebody else holds it: another pilot on the same database */
-    PILOT_EPROTO = -7,   /* a message or a file that does not follow its format or version */
-    PILOT_ESTATE = -8,   /* a call in the wrong order */
-    PILOT_ESTORE = -9,   /* the state database failed */
-    PILOT_ELOST = -10,   /* a node or a process is gone */
-    PILOT_EAGAIN = -11,  /* not now; later */
-    PILOT_ESYS = -12,    /* anything else that the system refused */
+    PILOT_EINVAL = -1,  /* an argument, an option or a task that cannot be */
+    PILOT_ENOMEM = -2,  /* out of memory */
+    PILOT_EIO = -3,     /* a file, a socket or a process could not be used */
+    PILOT_ENOENT = -4,  /* it is not there */
+    PILOT_EEXIST = -5,  /* it is there already, with other content */
+    PILOT_EBUSY = -6,   /* somebody else holds it: another pilot on the same database */
+    PILOT_EPROTO = -7,  /* a message or a file that does not follow its format or version */
+    PILOT_ESTATE = -8,  /* a call in the wrong order */
+    PILOT_ESTORE = -9,  /* the state database failed */
+    PILOT_ELOST = -10,  /* a node or a process is gone */
+    PILOT_EAGAIN = -11, /* not now; later */
+    PILOT_ESYS = -12,   /* anything else that the system refused */
 };
 
 #define PILOT_ERROR_MAX 8192 /* bytes of an error text, its NUL included */
@@ -74,24 +74,27 @@ enum pilot_exit {
 /* ---- Options --------------------------------------------------------------------------------- */
 
 struct pilot_options {
-    const char *workdir;    /* directory of the tasks' directories; NULL: "./pilot_runs" */
-    const char *db;         /* state database; NULL: WORKDIR/state.db */
-    unsigned cores;         /* cores to use in total; 0: all that the allocation has */
-    unsigned max_workers;   /* tasks at once; 0: no limit but the cores */
-    unsigned max_failures;  /* stop after this many failed tasks; 0: never */
-    int64_t grace_ms;       /* between TERM and KILL */
+    const char *workdir;     /* directory of the tasks' directories; NULL: "./pilot_runs" */
+    const char *db;          /* state database; NULL: WORKDIR/state.db */
+    unsigned cores;          /* cores to use in total; 0: all that the allocation has */
+    unsigned max_workers;    /* tasks at once; 0: no limit but the cores */
+    unsigned max_failures;   /* stop after this many failed tasks; 0: never */
+    int64_t grace_ms;        /* between TERM and KILL */
     int64_t node_timeout_ms; /* a node silent for so long is lost */
-    bool resume;            /* go on with what the database holds */
-    bool fresh;             /* forget what the database holds */
-    bool retry_failed;      /* with resume: run failed and skipped tasks again */
-    bool rerun_changed;     /* with resume: a known id with other content runs again */
-    bool dry_run;           /* check and show what would run; run and change nothing */
-    bool head_only;         /* no tasks on the node of rank 0 */
-    bool use_hyperthreads;  /* the unit "core" is the hardware thread */
-    bool no_pin;            /* tasks are not pinned */
-    bool keep_env;          /* tasks get the launcher's environment variables too */
-    bool quiet;             /* nothing but errors and the last summary line */
-    bool verbose;           /* every task's start and end, never throttled */
+    bool resume;             /* go on with what the database holds */
+    bool fresh;              /* forget what the database holds */
+    bool retry_failed;       /* with resume: run failed and skipped tasks again */
+    bool rerun_changed;      /* with resume: a known id with other content runs again */
+    bool dry_run;            /* check and show what would run; run and change nothing */
+    bool head_only;          /* no tasks on the node of rank 0 */
+    bool use_hyperthreads;   /* the unit "core" is the hardware thread */
+    bool no_pin;             /* tasks are not pinned */
+    bool keep_env;           /* tasks get the launcher's environment variables too */
+    const char *hook;        /* command that is told of ended tasks and answers with new ones (see
+                              * docs/hooks.md); "-": standard input and output; NULL: none */
+    const char *hook_events; /* which: "completed,failed,skipped,cancelled" or fewer; NULL: all */
+    bool quiet;              /* nothing but errors and the last summary line */
+    bool verbose;            /* every task's start and end, never throttled */
 };
 
 #define PILOT_GRACE_MS 5000
@@ -129,21 +132,99 @@ int pilot_rank(const struct pilot *p);
  * pilot_run. */
 int64_t pilot_load_file(struct pilot *p, const char *path, struct pilot_error *err);
 
-/* Runs until every task has ended, or a signal (INT, TERM) or max_failures stops it. Returns an
- * enum pilot_exit, or a PILOT_E... when nothing was run: PILOT_EBUSY (the database is in use),
- * PILOT_EEXIST (it holds work and neither resume nor fresh was asked), PILOT_ESTORE. Call it once. */
-int pilot_run(struct pilot *p, struct pilot_error *err);
+/* ---- Tasks ----------------------------------------------------------------------------------- */
+
+/* A task to be added. Everything is copied by the call that takes it. */
+struct pilot_task {
+    const char *id;          /* NULL: made from the content: the same again is the same task */
+    const char *command;     /* for sh -c; or */
+    const char *const *argv; /* run without a shell, NULL-terminated; one of the two */
+    unsigned cores;          /* on one node, at least 1 */
+    double timeout_s;        /* seconds; 0: none */
+    int priority;            /* higher first */
+    unsigned max_retries;
+    const char *const *env;        /* "NAME=value", NULL-terminated; NULL: none */
+    const char *tags;              /* JSON text, handed back; NULL: none */
+    const char *workdir;           /* NULL: the task's own directory */
+    const char *stdin_path;        /* NULL: /dev/null */
+    const char *const *depends_on; /* ids, NULL-terminated; may have ended already; NULL: none */
+};
+#define PILOT_TASK_INIT                                                                            \
+    {                                                                                              \
+        .cores = 1                                                                                 \
+    }
+
+/* Adds one task, before pilot_run or from a callback. 1: it is new; 0: it is there already with the
+ * same content (nothing changes). On ranks other than 0: 0. Added in a callback it is committed
+ * together with the fact that the callback has been called for its event, so that after a crash
+ * neither is lost nor done twice.
+ * Errors: PILOT_EINVAL (what is wrong with it), PILOT_EEXIST (that id with other content),
+ * PILOT_ESTATE (after the end of the run). */
+int pilot_add(struct pilot *p, const struct pilot_task *task, struct pilot_error *err);
+
+/* The same for a JSON text in any of the forms of a task file. All or none. Returns how many are
+ * new. */
+int64_t pilot_add_json(struct pilot *p, const char *json, struct pilot_error *err);
+
+/* A task that has not ended will end as cancelled; one that has ended stays as it is. Before
+ * pilot_run or from a callback. PILOT_ENOENT: no such task. */
+int pilot_cancel(struct pilot *p, const char *id, struct pilot_error *err);
+
+/* Ends the run early: nothing more starts, running tasks are ended and will run again on resume. */
+void pilot_stop(struct pilot *p, const char *why);
+
+/* ---- Summary --------------------------------------------------------------------------------- */
 
 struct pilot_summary {
     uint64_t completed, failed, skipped, cancelled; /* tasks */
-    uint64_t unfinished;     /* tasks pending or running when the run ended */
-    uint64_t attempts;       /* attempts ended in this run */
-    double wall_s;           /* of this run, seconds */
-    double cpu_s;            /* user and system seconds of this run's attempts */
-    double core_s;           /* cores x seconds given to attempts in this run */
-    unsigned cores;          /* cores of the allocation used by tasks */
-    unsigned nodes;          /* nodes that could run tasks */
+    uint64_t unfinished; /* tasks pending or running when the run ended */
+    uint64_t attempts;   /* attempts ended in this run */
+    double wall_s;       /* of this run, seconds */
+    double cpu_s;        /* user and system seconds of this run's attempts */
+    double core_s;       /* cores x seconds given to attempts in this run */
+    unsigned cores;      /* cores of the allocation used by tasks */
+    unsigned nodes;      /* nodes that could run tasks */
 };
+
+/* ---- Callbacks ------------------------------------------------------------------------------- */
+
+/* What is known of a task that starts or has ended. Valid during the callback only. */
+struct pilot_result {
+    const char *task_id;
+    const struct pilot_task *task; /* as it was added, with its tags */
+    const char *status;            /* "running", "completed", "failed", "skipped", "cancelled" */
+    bool success;                  /* completed */
+    int returncode;                /* exit code; -1: signal, timeout, not started, lost, skipped */
+    const char *reason;            /* "exit", "signal", "timeout", "spawn", "lost", "cancel"; "" */
+    double duration_s;             /* of the last attempt */
+    const char *stdout_file;       /* absolute paths */
+    const char *stderr_file;
+    const char *node; /* of the last attempt; "" */
+    unsigned attempts;
+};
+
+/* Called on rank 0 only, out of pilot_run, one at a time and never inside another call of this
+ * library. The pilot waits for them: they must not take longer than half of node_timeout_ms.
+ * on_complete and on_end are called after the change has been committed. */
+typedef void pilot_task_f(struct pilot *p, const struct pilot_result *result, void *arg);
+
+/* A task has ended for good (completed, failed, skipped, cancelled). If the pilot is killed before
+ * the callback has returned and its additions are committed, it is called again after resume; if
+ * they are, never. */
+void pilot_on_complete(struct pilot *p, pilot_task_f *f, void *arg);
+/* An attempt was sent to its node. */
+void pilot_on_start(struct pilot *p, pilot_task_f *f, void *arg);
+/* The run is over; result->task is NULL. The last moment to look; adding is an error. */
+typedef void pilot_end_f(struct pilot *p, const struct pilot_summary *summary, void *arg);
+void pilot_on_end(struct pilot *p, pilot_end_f *f, void *arg);
+
+/* ---- Running --------------------------------------------------------------------------------- */
+
+/* Runs until every task has ended, or a signal (INT, TERM) or max_failures stops it. Returns an
+ * enum pilot_exit, or a PILOT_E... when nothing was run: PILOT_EBUSY (the database is in use),
+ * PILOT_EEXIST (it holds work and neither resume nor fresh was asked), PILOT_ESTORE. Call it once.
+ */
+int pilot_run(struct pilot *p, struct pilot_error *err);
 
 /* Counts over all tasks of the database, times of this run. Valid after pilot_run, on rank 0. */
 void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
@@ -152,8 +233,10 @@ void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
  * NULL does nothing. */
 void pilot_destroy(struct pilot *p);
 
-/* Ends the process; call it at the end of main instead of returning. After the loss of a node MPI
- * cannot be finalised (it would wait for the lost), and a plain exit() might hang in it. */
+/* Ends the process, destroying the pilot first if there still is one; call it at the end of main
+ * instead of returning, with what pilot_run has returned (negative: exit status 2). After the loss
+ * of a node MPI cannot be finalised (it would wait for the lost), and a plain exit() might hang in
+ * it. */
 #if defined(__GNUC__)
 __attribute__((noreturn))
 #endif

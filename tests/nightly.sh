@@ -6,7 +6,8 @@
 #   sh tests/nightly.sh        after tests/run.sh has built
 #
 # 100,000 tasks against the bare loop, with the goal of 0.6; 200 random kills; a minute's waiting;
-# the LAMMPS runs in their full length; the mixed file with other seeds.
+# the LAMMPS runs in their full length; 20 random kills of trees of 4,095 tasks; 20,000 follow-ups a second
+# through a hook; the mixed file with other seeds.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -28,6 +29,9 @@ try bench PILOT_BENCH_TASKS=100000 PILOT_BENCH_RATIO=0.6
 try idle_cpu PILOT_TEST_IDLE_SECONDS=60
 try kill_resume PILOT_TEST_KILLS=200
 try lammps PILOT_TEST_LAMMPS_STEPS=60000
+try kill_dynamic PILOT_TEST_KILLS=20 PILOT_TEST_DEPTH=12
+try dynamic PILOT_TEST_DEPTH=12 PILOT_TEST_LAMMPS_STEPS=20000
+try hook_rate PILOT_BENCH_HOOK_RATE=20000
 for seed in 2 3 4 5 6; do try equivalence PILOT_TEST_SEED=$seed; done
 
 if [ -n "$failed" ]; then

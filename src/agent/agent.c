@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/control.h"
 #include "agent/cpus.h"
 #include "agent/site.h"
 #include "agent/taskenv.h"
@@ -30,6 +32,10 @@
  *       any state --silence of the head--> ORPHANED   +--launcher lost--> GONE
  */
 enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, ORPHANED };
+
+#define STARTING_MS 600000 /* silence of the head before tasks run, at most */
+#define LEAVING_MS 10000   /* for the last frames to get out of our hands */
+#define FRAME_FULL 65536   /* bytes; a frame this long is sent before more is put in */
 
 struct run {
     task_id_t task;
@@ -51,8 +57,10 @@ struct agent {
     uint32_t run_cap;
     uint32_t *free_runs; /* stack of unused indexes */
     uint32_t free_count;
-    struct strmap xml; /* CPU lists that have a topology file */
-    struct buf out;    /* the frame of this turn */
+    struct control *control; /* NULL: none could be made, or not yet */
+    int epoll_fd;            /* of the launcher and the control socket */
+    struct strmap xml;       /* CPU lists that have a topology file */
+    struct buf out;          /* the frame of this turn */
     int64_t heard_ms, sent_ms;
 };
 
@@ -140,6 +148,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .node = a->site.node,
         .xml = xml_for(a, run->cpus.list, xml, sizeof(xml)),
         .env = spec->env,
+        .socket = a->control ? control_path(a->control) : NULL,
     };
     struct launch_request req = {
         .key = index,
@@ -222,6 +231,8 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
 
 static void leave(struct agent *a)
 {
+    control_destroy(a->control);
+    a->control = NULL;
     launcher_stop(a->launcher);
     a->launcher = NULL;
     msg_put_empty(&a->out, MSG_GONE);
@@ -254,7 +265,7 @@ static void handle_welcome(struct agent *a, struct rd *body)
     if (msg_get_welcome(body, &a->site) < 0 || a->state != GREETING)
         BUG("a WELCOME message that does not fit");
     log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
-                                                                                  : NULL);
+                                                                                   : NULL);
     if (a->site.role == ROLE_SURPLUS) {
         launcher_stop(a->launcher);
         a->launcher = NULL;
@@ -274,6 +285,26 @@ static void handle_welcome(struct agent *a, struct rd *body)
     set_state(a, READY);
 }
 
+static void watch(struct agent *a, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+
+    if (a->epoll_fd < 0 || epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        BUG("epoll: %s", strerror(errno));
+}
+
+static void open_control(struct agent *a)
+{
+    struct pilot_error err;
+    char dir[8192];
+
+    snprintf(dir, sizeof(dir), "%s/.pilot/%s", a->site.workdir, a->site.node);
+    if (control_create(&a->control, dir, &err) < 0)
+        log_warn("tasks cannot add tasks on this node: %s", err.text);
+    else
+        watch(a, control_fd(a->control));
+}
+
 static void handle_assign(struct agent *a, struct rd *body)
 {
     struct cpus_config config = {.allowed = a->site.cpus,
@@ -284,6 +315,7 @@ static void handle_assign(struct agent *a, struct rd *body)
     if (msg_get_assign(body, &m) < 0 || a->state != READY)
         BUG("an ASSIGN message that does not fit");
     set_state(a, WORKING);
+    open_control(a);
     if (!m.is_virtual && m.cores == cpus_total(a->cpus))
         return;
     cpus_destroy(a->cpus);
@@ -296,6 +328,17 @@ static void handle_assign(struct agent *a, struct rd *body)
     }
     if (cpus_create(&a->cpus, &config, &err) < 0)
         BUG("the cores of this node changed while starting: %s", err.text);
+}
+
+static void handle_reply(struct agent *a, struct rd *body)
+{
+    struct msg_text m;
+
+    if (msg_get_text(body, &m) < 0)
+        BUG("a REPLY message that does not decode");
+    if (a->control != NULL)
+        control_reply(a->control, m.client, m.text);
+    free(m.text);
 }
 
 static void handle_message(struct agent *a, unsigned type, struct rd *body)
@@ -312,6 +355,9 @@ static void handle_message(struct agent *a, unsigned type, struct rd *body)
         break;
     case MSG_KILL:
         handle_kill(a, body);
+        break;
+    case MSG_REPLY:
+        handle_reply(a, body);
         break;
     case MSG_PING:
         break;
@@ -359,24 +405,6 @@ static void collect(struct agent *a)
     }
 }
 
-static void keep_alive(struct agent *a, int64_t now_ms)
-{
-    int64_t silence_ms = a->site.silence_ms;
-
-    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
-        return;
-    if (now_ms - a->heard_ms > silence_ms) {
-        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
-                  (double)silence_ms / 1000);
-        launcher_stop(a->launcher);
-        a->launcher = NULL;
-        set_state(a, ORPHANED);
-        return;
-    }
-    if (a->out.len == 0 && now_ms - a->sent_ms >= silence_ms / 4)
-        msg_put_empty(&a->out, MSG_PING);
-}
-
 static void send_out(struct agent *a, int64_t now_ms)
 {
     if (a->out.len == 0)
@@ -388,17 +416,59 @@ static void send_out(struct agent *a, int64_t now_ms)
     transport_flush(a->transport);
 }
 
+static void take_requests(struct agent *a, int64_t now_ms)
+{
+    const char *line;
+    uint32_t client;
+
+    while (a->control != NULL && control_next(a->control, &client, &line) > 0) {
+        msg_put_text(&a->out, MSG_REQUEST, client, line);
+        if (a->out.len > FRAME_FULL)
+            send_out(a, now_ms);
+    }
+}
+
+/* How long the head may be silent; 0: for ever. Before tasks run it may be reading a long file, or
+ * be in a program of the user's, and does not ping. */
+static int64_t patience_ms(const struct agent *a)
+{
+    if (transport_rank(a->transport) == 0)
+        return 0; /* our own head */
+    if (a->state == WORKING || a->site.silence_ms > STARTING_MS)
+        return a->site.silence_ms;
+    return STARTING_MS;
+}
+
+static void keep_alive(struct agent *a, int64_t now_ms)
+{
+    int64_t silence_ms = patience_ms(a);
+
+    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
+        return;
+    if (now_ms - a->heard_ms > silence_ms) {
+        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
+                  (double)silence_ms / 1000);
+        launcher_stop(a->launcher);
+        a->launcher = NULL;
+        set_state(a, ORPHANED);
+        return;
+    }
+    if (a->site.silence_ms > 0 && a->out.len == 0 && now_ms - a->sent_ms >= a->site.silence_ms / 4)
+        msg_put_empty(&a->out, MSG_PING);
+}
+
 void agent_turn(struct agent *a, int64_t now_ms)
 {
     receive(a, now_ms);
     collect(a);
+    take_requests(a, now_ms);
     keep_alive(a, now_ms);
     send_out(a, now_ms);
 }
 
 int agent_fd(const struct agent *a)
 {
-    return a->launcher != NULL ? launcher_fd(a->launcher) : -1;
+    return a->launcher != NULL ? a->epoll_fd : -1;
 }
 
 int64_t agent_next_ms(const struct agent *a)
@@ -433,6 +503,8 @@ int agent_create(struct agent **out, const struct agent_config *config, struct p
     a->transport = config->transport;
     a->launcher = config->launcher;
     a->environ_before = config->environ_before;
+    a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    watch(a, launcher_fd(a->launcher));
     buf_init(&a->out);
     strmap_init(&a->xml);
     msg_put_hello(&a->out, hello);
@@ -447,7 +519,9 @@ void agent_destroy(struct agent *a)
 {
     if (a == NULL)
         return;
+    control_destroy(a->control);
     launcher_stop(a->launcher);
+    close(a->epoll_fd);
     for (uint32_t i = 0; i < a->run_cap; i++)
         if (a->runs[i].used)
             cpus_give(a->cpus, &a->runs[i].cpus);
@@ -482,12 +556,22 @@ static void wait_for_something(struct agent *a, struct transport *t)
 
 enum agent_end agent_run(struct agent *a, struct transport *t)
 {
+    int64_t gone_ms = 0;
+
     for (;;) {
-        agent_turn(a, clock_mono_ms());
-        if (agent_ended(a) != AGENT_GOES_ON && transport_idle(t))
-            return agent_ended(a);
+        int64_t now_ms = clock_mono_ms();
+
+        agent_turn(a, now_ms);
         if (agent_ended(a) == AGENT_HEAD_LOST)
             return AGENT_HEAD_LOST;
+        if (agent_ended(a) == AGENT_RELEASED) {
+            if (gone_ms == 0)
+                gone_ms = now_ms;
+            if (transport_idle(t))
+                return AGENT_RELEASED;
+            if (now_ms - gone_ms > LEAVING_MS)
+                return AGENT_HEAD_LOST; /* it has left before our last words reached it */
+        }
         wait_for_something(a, t);
     }
 }

@@ -29,7 +29,8 @@ void agent_destroy(struct agent *a);
  * blocks. */
 void agent_turn(struct agent *a, int64_t now_ms);
 
-/* Readable when the launcher has something; may change when agent_turn changed the role; -1: none. */
+/* Readable when the launcher has something; may change when agent_turn changed the role; -1: none.
+ */
 int agent_fd(const struct agent *a);
 /* When agent_turn wants to be called although nothing happens. */
 int64_t agent_next_ms(const struct agent *a);

@@ -10,7 +10,8 @@
 #include "common/task.h"
 
 /* The base environment for all tasks of a node; a fresh list (strv_free), NULL when memory is
- * short. keep: nothing is dropped. The SLURM_* originals come back as PILOT_SLURM_*. */
+ * short. keep: nothing is dropped but PILOT_SOCKET, which leads to another pilot. The SLURM_*
+ * originals come back as PILOT_SLURM_*. */
 char **taskenv_base(char *const *environ_before, bool keep);
 
 struct taskenv_task {
@@ -21,6 +22,7 @@ struct taskenv_task {
     const char *cpus;      /* "" when not pinned */
     const char *node;
     const char *xml;       /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
+    const char *socket;    /* path of the node's control socket; NULL: none */
     char *const *env;      /* the task's own, wins over everything but PILOT_* */
 };
 

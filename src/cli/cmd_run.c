@@ -20,7 +20,8 @@ struct run_options {
 #define AT(member) offsetof(struct run_options, member)
 
 static const struct option_spec specs[] = {
-    {"tasks", OPTION_STRING, AT(tasks), "FILE", "the task file (the same as FILE); - is standard input"},
+    {"tasks", OPTION_STRING, AT(tasks), "FILE",
+     "the task file (the same as FILE); - is standard input"},
     {"cores", OPTION_COUNT, AT(pilot.cores), "N",
      "cores to use in total (default: all of the allocation)"},
     {"workdir", OPTION_STRING, AT(pilot.workdir), "DIR",
@@ -41,6 +42,10 @@ static const struct option_spec specs[] = {
      "between TERM and KILL for a task that has to end (default: 5)"},
     {"node-timeout", OPTION_SECONDS, AT(pilot.node_timeout_ms), "SECONDS",
      "a node silent for so long is lost (default: 30)"},
+    {"on-complete", OPTION_STRING, AT(pilot.hook), "CMD",
+     "tell CMD of every ended task, it answers with new ones; -: stdin and stdout"},
+    {"hook-events", OPTION_STRING, AT(pilot.hook_events), "LIST",
+     "which ends are told (default: completed,failed,skipped,cancelled)"},
     {"dry-run", OPTION_FLAG, AT(pilot.dry_run), NULL,
      "check everything and show the order; start and change nothing"},
     {"head-only", OPTION_FLAG, AT(pilot.head_only), NULL, "no tasks on the node of rank 0"},
@@ -58,15 +63,20 @@ static const struct option_spec specs[] = {
 
 static void print_help(void)
 {
-    printf("pilot-mpi %s: many tasks inside one allocation\n\n"
-           "  pilot-mpi [OPTIONS] FILE             on this machine\n"
-           "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
-           "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
-           "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n\n"
-           "FILE holds the tasks: a JSON array, an object with \"tasks\" and \"defaults\", JSON Lines,\n"
-           "or one shell command a line. A task: {\"id\": \"a\", \"command\": \"./run a\", \"cores\": 2}; also\n"
-           "timeout, priority, max_retries, env, tags, workdir, stdin, depends_on.\n\nOptions:\n",
-           pilot_version());
+    printf(
+        "pilot-mpi %s: many tasks inside one allocation\n\n"
+        "  pilot-mpi [OPTIONS] FILE             on this machine\n"
+        "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
+        "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
+        "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n"
+           "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add --help)\n"
+           "\n"
+        "FILE holds the tasks: a JSON array, an object with \"tasks\" and \"defaults\", JSON "
+        "Lines,\n"
+        "or one shell command a line. A task: {\"id\": \"a\", \"command\": \"./run a\", \"cores\": "
+        "2}; also\n"
+        "timeout, priority, max_retries, env, tags, workdir, stdin, depends_on.\n\nOptions:\n",
+        pilot_version());
     options_print(specs);
     printf("\nExit status:\n"
            "  0  all tasks completed\n"
@@ -125,7 +135,7 @@ static int status_of(int code)
 
 static int check(const struct run_options *o, struct pilot_error *err)
 {
-    if (o->tasks != NULL || o->pilot.resume)
+    if (o->tasks != NULL || o->pilot.resume || o->pilot.hook != NULL)
         return 0;
     err->code = PILOT_EINVAL;
     snprintf(err->text, sizeof(err->text),
@@ -151,7 +161,8 @@ static int run(int argc, char **argv)
     if (rc == 0 && argument != NULL && o.tasks != NULL) {
         rc = err.code = PILOT_EINVAL;
         snprintf(err.text, sizeof(err.text),
-                 "the task file is given twice, as '%.200s' and with --tasks; give it once", argument);
+                 "the task file is given twice, as '%.200s' and with --tasks; give it once",
+                 argument);
     }
     if (o.tasks == NULL)
         o.tasks = argument;

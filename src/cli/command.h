@@ -6,10 +6,11 @@
 #define PILOT_CLI_COMMAND_H
 
 struct command {
-    const char *name;                  /* the word after pilot-mpi; NULL: what is done without one */
+    const char *name; /* the word after pilot-mpi; NULL: what is done without one */
     int (*run)(int argc, char **argv); /* argv[0] is the command; returns the exit status */
 };
 
 extern const struct command cmd_run;
+extern const struct command cmd_add;
 
 #endif

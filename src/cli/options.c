@@ -37,8 +37,7 @@ static int unknown(const struct option_spec *specs, const char *arg, struct pilo
     if (near != NULL)
         return err_set(err, PILOT_EINVAL, "unknown option '--%s'; did you mean '--%s'?", given,
                        near);
-    return err_set(err, PILOT_EINVAL, "unknown option '--%s'; pilot-mpi --help lists the options",
-                   given);
+    return err_set(err, PILOT_EINVAL, "unknown option '--%s'; --help lists the options", given);
 }
 
 static int set_count(const struct option_spec *spec, const char *value, unsigned *target,
@@ -54,6 +53,35 @@ static int set_count(const struct option_spec *spec, const char *value, unsigned
                        "--%s '%.80s': write a whole number from 1 on, such as --%s 8", spec->name,
                        value, spec->name);
     *target = (unsigned)n;
+    return 0;
+}
+
+static int set_number(const struct option_spec *spec, const char *value, int *target,
+                      struct pilot_error *err)
+{
+    bool has_sign = value[0] == '-' || value[0] == '+';
+    char *end;
+    long n;
+
+    errno = 0;
+    n = strtol(value, &end, 10);
+    if (value[has_sign] < '0' || value[has_sign] > '9' || *end != '\0' || errno != 0 ||
+        n < INT_MIN || n > INT_MAX)
+        return err_set(err, PILOT_EINVAL, "--%s '%.80s': write a whole number, such as --%s 5",
+                       spec->name, value, spec->name);
+    *target = (int)n;
+    return 0;
+}
+
+static int append(struct option_list *list, const char *value, struct pilot_error *err)
+{
+    const char **v = realloc(list->v, (list->len + 2) * sizeof(*v));
+
+    if (v == NULL)
+        return err_set(err, PILOT_ENOMEM, "out of memory for the options");
+    list->v = v;
+    v[list->len++] = value;
+    v[list->len] = NULL;
     return 0;
 }
 
@@ -84,14 +112,19 @@ static int set(const struct option_spec *spec, const char *value, void *target,
         return 0;
     case OPTION_COUNT:
         return set_count(spec, value, (unsigned *)(void *)at, err);
+    case OPTION_NUMBER:
+        return set_number(spec, value, (int *)(void *)at, err);
     case OPTION_SECONDS:
         return set_seconds(spec, value, (int64_t *)(void *)at, err);
     case OPTION_STRING:
+    case OPTION_LIST:
         break;
     }
     if (value[0] == '\0')
         return err_set(err, PILOT_EINVAL, "--%s is empty: write --%s %s", spec->name, spec->name,
                        spec->value);
+    if (spec->kind == OPTION_LIST)
+        return append((struct option_list *)(void *)at, value, err);
     *(const char **)(void *)at = value;
     return 0;
 }

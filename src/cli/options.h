@@ -11,11 +11,18 @@ enum option_kind {
     OPTION_FLAG,    /* bool */
     OPTION_STRING,  /* const char * */
     OPTION_COUNT,   /* unsigned, at least 1 */
+    OPTION_NUMBER,  /* int, with or without a sign */
     OPTION_SECONDS, /* int64_t milliseconds, from seconds with a fraction */
+    OPTION_LIST,    /* struct option_list; may be given several times */
+};
+
+struct option_list {
+    const char **v; /* owned: free; NULL-terminated; what it points to is argv's. NULL: none */
+    size_t len;
 };
 
 struct option_spec {
-    const char *name;  /* without the dashes */
+    const char *name; /* without the dashes */
     enum option_kind kind;
     size_t offset;     /* in the struct that is filled */
     const char *value; /* its name in the help; NULL for a flag */

@@ -55,7 +55,8 @@ const void *rd_bytes(struct rd *r, size_t len);
 char *rd_str(struct rd *r);
 /* Copies into dst (always terminated); longer than size-1 bytes is a failure. */
 void rd_str_into(struct rd *r, char *dst, size_t size);
-/* A fresh NULL-terminated list, to be freed with strv_free; NULL for an empty list or on failure. */
+/* A fresh NULL-terminated list, to be freed with strv_free; NULL for an empty list or on failure.
+ */
 char **rd_strv(struct rd *r);
 
 /* Frees a NULL-terminated list of heap strings; NULL does nothing. */

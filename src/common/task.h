@@ -70,9 +70,9 @@ struct attempt_result {
     int signal;            /* number of the signal that ended it, 0: none */
     int64_t start_wall_ms; /* since 1970 UTC */
     int64_t end_wall_ms;
-    int64_t user_us;       /* CPU time of the whole tree, microseconds */
+    int64_t user_us; /* CPU time of the whole tree, microseconds */
     int64_t sys_us;
-    int64_t max_rss_kib;   /* of the largest process */
+    int64_t max_rss_kib;            /* of the largest process */
     char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN: what failed; otherwise "" */
 };
 

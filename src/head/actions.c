@@ -13,7 +13,8 @@
 static void start(struct head *h, const struct sched_action *a)
 {
     struct head_task *task = &h->tasks.v[a->task];
-    struct notice n = {.what = TOLD_STARTED, .task = a->task, .node = a->node};
+    struct notice n = {
+        .what = TOLD_STARTED, .task = a->task, .node = a->node, .attempt = a->attempt};
     const char *packed = task->blob + strlen(task->blob) + 1;
 
     task->node = a->node;
@@ -47,23 +48,30 @@ static void attempt_over(struct head *h, const struct sched_action *a, node_id_t
 
     sched_get_task(h->sched, a->task, &info);
     n.failures = info.failures;
-    store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result,
-                        a->status);
+    n.event = a->status > TASK_RUNNING && events_want(h, a->status);
+    if (n.event && (n.text = strdup(cpus)) == NULL)
+        BUG("out of memory for the end of a task");
+    store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result, a->status,
+                        n.event);
     h->tasks.v[a->task].node = NODE_ID_NONE;
     tell_later(h, &n);
 }
 
 static void skip_or_cancel(struct head *h, const struct sched_action *a)
 {
-    struct notice n = {.what = TOLD_SKIPPED, .task = a->task, .cause = a->cause};
+    struct notice n = {.what = TOLD_DROPPED,
+                       .task = a->task,
+                       .cause = a->cause,
+                       .node = NODE_ID_NONE,
+                       .status = a->status,
+                       .result = {.exit_code = -1}};
     char why[300] = "";
 
     if (a->status == TASK_SKIPPED && a->cause != TASK_ID_NONE)
-        snprintf(why, sizeof(why), "dependency %.250s did not complete",
-                 head_task_id(h, a->cause));
-    store_task_status(h->store, a->task, a->status, why);
-    if (a->status == TASK_SKIPPED)
-        tell_later(h, &n);
+        snprintf(why, sizeof(why), "dependency %.250s did not complete", head_task_id(h, a->cause));
+    n.event = events_want(h, a->status);
+    store_task_status(h->store, a->task, a->status, why, n.event);
+    tell_later(h, &n);
 }
 
 /* Goes through the actions since the last call. Those with an attempt are about attempts that ended

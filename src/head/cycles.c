@@ -38,8 +38,7 @@ static int complain(const struct head *h, const struct walk *w, task_id_t meets,
 }
 
 /* Depth first from one task, without recursion: a chain may be a million long. */
-static int walk_from(const struct head *h, struct walk *w, task_id_t start,
-                     struct pilot_error *err)
+static int walk_from(const struct head *h, struct walk *w, task_id_t start, struct pilot_error *err)
 {
     w->path[0] = start;
     w->len = 1;

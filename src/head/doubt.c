@@ -10,7 +10,9 @@
 
 #include "common/error.h"
 
-#define DOUBT_MS 1000 /* between the first and the last process that slurmstepd signals, and more */
+#define DOUBT_MS                                                                                   \
+    1000 /* between the first and the last process that slurmstepd signals, and more               \
+          */
 
 struct doubt {
     struct doubt *next;
@@ -28,7 +30,7 @@ static bool by_sigterm(const struct attempt_result *r)
 
 bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms)
 {
-    struct doubt *d, **at = &h->doubts;
+    struct doubt *d;
 
     if (!by_sigterm(&m->result))
         return false;
@@ -39,9 +41,10 @@ bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64
     d->due_ms = now_ms + DOUBT_MS;
     d->node = node;
     d->ended = *m;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = d;
+    if (h->doubts == NULL)
+        h->last_doubt = &h->doubts;
+    *h->last_doubt = d;
+    h->last_doubt = &d->next;
     return true;
 }
 

@@ -6,9 +6,11 @@
  *   3. messages      our own agent collects; from all agents: ended attempts go to the core, what
  *                    follows is carried out
  *   4. silence       nodes that were not heard of are lost; pings
+ *                    then the hook's lines and the inbox: new tasks
  *   5. placement     one pass of the core; RUN messages
  *   6. send          one frame a node; our own agent starts what it was sent
- *   7. state         a barrier for this turn's changes; notices of what is committed
+ *   7. state         a barrier for this turn's changes; notices of what is committed: lines for
+ *                    people, events for the hook, callbacks, answers to requests
  *   8. end?          nothing left to run, or nothing can
  *   9. wait          for a descriptor or the next time that anything wants
  */
@@ -30,7 +32,8 @@
 #include "common/error.h"
 #include "common/log.h"
 
-#define STOP_SLACK_MS 5000 /* on top of the grace time, for agents to report ended attempts */
+#define SIGNAL_AGAIN_MS 500 /* another signal is another wish only after so long */
+#define STOP_SLACK_MS 5000  /* on top of the grace time, for agents to report ended attempts */
 
 /* ---- Stopping -------------------------------------------------------------------------------- */
 
@@ -73,6 +76,14 @@ void head_fail(struct head *h, const struct pilot_error *why)
 
 static void on_signal(struct head *h, int number)
 {
+    int64_t now_ms = clock_mono_ms();
+
+    /* Launchers send INT and TERM together: that is one wish. */
+    if (h->stop >= STOP_TERM && number != h->signal_number &&
+        now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
+        return;
+    h->signal_ms = now_ms;
+    h->signal_number = number;
     if (h->stop >= STOP_TERM) {
         log_warn("%s again: killing the running tasks now", strsignal(number));
         head_stop(h, STOP_KILL, "%s", strsignal(number));
@@ -128,11 +139,12 @@ static int open_signals(struct head *h, struct pilot_error *err)
 
 void head_wait(struct head *h, int64_t until_ms)
 {
-    struct pollfd fds[4] = {{.fd = h->signal_fd, .events = POLLIN},
+    struct pollfd fds[7] = {{.fd = h->signal_fd, .events = POLLIN},
                             {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
                             {.fd = h->agent ? agent_fd(h->agent) : -1, .events = POLLIN},
                             {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN}};
     int64_t now_us = clock_mono_us(), nap_us = INT64_MAX;
+    nfds_t fd_count = 4 + (nfds_t)hook_fds(h, fds + 4);
     struct timespec ts;
     int rc;
 
@@ -146,7 +158,7 @@ void head_wait(struct head *h, int64_t until_ms)
         nap_us = 60000000;
     ts.tv_sec = nap_us / 1000000;
     ts.tv_nsec = (nap_us % 1000000) * 1000;
-    rc = ppoll(fds, 4, &ts, NULL);
+    rc = ppoll(fds, fd_count, &ts, NULL);
     if (rc < 0 && errno != EINTR)
         BUG("ppoll: %s", strerror(errno));
     if (rc > 0 && (fds[3].revents & POLLIN)) {
@@ -160,8 +172,22 @@ void head_wait(struct head *h, int64_t until_ms)
     take_signals(h);
 }
 
+/* Before anything more is placed. */
+static void limit_failures(struct head *h)
+{
+    struct sched_counts c;
+
+    if (h->opt->max_failures == 0 || h->stop != STOP_NOT)
+        return;
+    sched_get_counts(h->sched, &c);
+    if (c.failures >= h->opt->max_failures)
+        head_stop(h, STOP_DRAIN, "%llu tasks failed (--max-failures %u)",
+                  (unsigned long long)c.failures, h->opt->max_failures);
+}
+
 static void place(struct head *h, int64_t now_ms)
 {
+    limit_failures(h);
     if (sched_place(h->sched, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     actions_do(h);
@@ -175,6 +201,9 @@ static void keep_state(struct head *h)
         h->last_barrier = store_barrier(h->store);
         h->changed = false;
         tell_seal(h, h->last_barrier);
+        if (h->hurry)
+            store_hurry(h->store);
+        h->hurry = false;
     }
     tell_committed(h, store_committed(h->store));
     if (!h->failed && store_failed(h->store, &err))
@@ -202,11 +231,9 @@ static void show_progress(struct head *h, int64_t now_ms)
 static bool check_end(struct head *h, int64_t now_ms)
 {
     struct sched_counts c;
+    bool told;
 
     sched_get_counts(h->sched, &c);
-    if (h->stop == STOP_NOT && h->opt->max_failures > 0 && c.failures >= h->opt->max_failures)
-        head_stop(h, STOP_DRAIN, "%llu tasks failed (--max-failures %u)",
-                  (unsigned long long)c.failures, h->opt->max_failures);
     if (c.by_status[TASK_RUNNING] > 0) {
         if (h->stop >= STOP_TERM && now_ms > h->stop_deadline_ms) {
             if (h->stop == STOP_KILL)
@@ -215,16 +242,22 @@ static bool check_end(struct head *h, int64_t now_ms)
         }
         return false;
     }
-    if (h->stop != STOP_NOT || c.by_status[TASK_PENDING] == 0)
-        return true;
+    /* What is not committed yet is told first: lines, events, answers to clients. */
+    told = h->failed || (h->notices.len == 0 && !h->changed);
+    if (h->stop != STOP_NOT)
+        return told;
+    if (c.by_status[TASK_PENDING] == 0)
+        return told && !events_pending(h) && !hook_holds(h);
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
         if (c.nodes_up == 0)
-            err_set(&err, PILOT_ELOST, "no node is left to run tasks; --resume goes on in a new "
+            err_set(&err, PILOT_ELOST,
+                    "no node is left to run tasks; --resume goes on in a new "
                     "allocation");
         else
-            err_set(&err, PILOT_ELOST, "the tasks that are left need more cores than any remaining "
+            err_set(&err, PILOT_ELOST,
+                    "the tasks that are left need more cores than any remaining "
                     "node has; --resume goes on in a new allocation");
         head_fail(h, &err);
         return true;
@@ -236,6 +269,10 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
 {
     int64_t next = sched_next_ms(h->sched, now_ms), other = report_next_ms(h->report);
 
+    if (h->again)
+        return now_ms;
+    if (h->inbox != NULL && inbox_next_ms(h->inbox) < next)
+        next = inbox_next_ms(h->inbox);
     if (other < next)
         next = other;
     other = doubt_next_ms(h);
@@ -257,12 +294,15 @@ static void loop(struct head *h)
         int64_t now_ms = clock_mono_ms();
         bool end;
 
+        h->again = false;
         take_signals(h);
         if (h->agent != NULL)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
         doubt_turn(h, now_ms);
         ranks_keep_alive(h, now_ms);
+        hook_turn(h, now_ms);
+        requests_take_inbox(h, now_ms);
         place(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
@@ -304,7 +344,7 @@ static int open_state(struct head *h, struct pilot_error *err)
     const struct pilot_options *o = h->opt;
     char host[256] = "", job[64] = "";
     const char *slurm = getenv("SLURM_JOB_ID");
-    struct store_owner owner = {.host = host, .pid = getpid(), .job = job};
+    struct store_owner owner = {.host = host, .pid = getpid(), .job = job, .workdir = h->workdir};
     int rc;
 
     rc = site_mkdirs(h->workdir, err);
@@ -313,7 +353,10 @@ static int open_state(struct head *h, struct pilot_error *err)
     gethostname(host, sizeof(host) - 1);
     if (slurm != NULL)
         snprintf(job, sizeof(job), "slurm %.50s", slurm);
-    rc = store_open(&h->store, h->db, o->resume ? STORE_RESUME : o->fresh ? STORE_FRESH : STORE_NEW,
+    rc = store_open(&h->store, h->db,
+                    o->resume  ? STORE_RESUME
+                    : o->fresh ? STORE_FRESH
+                               : STORE_NEW,
                     &owner, err);
     if (rc == 0 && o->resume)
         rc = tasks_load_state(h, err);
@@ -392,10 +435,19 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
         return err_set(err, PILOT_ENOMEM, "out of memory");
     }
     h->opt = config->options;
+    h->environ_before = config->environ_before;
     h->mpi = config->mpi;
     h->signal_fd = -1;
     strmap_init(&h->tasks.ids);
-    rc = set_up(h, config, err);
+    rc = events_init(h, err);
+    if (rc == 0)
+        rc = hook_create(h, config->hook_launcher, err);
+    if (rc < 0) {
+        launcher_stop(config->hook_launcher);
+        launcher_stop(config->launcher);
+    } else {
+        rc = set_up(h, config, err);
+    }
     *out = h;
     return rc;
 }
@@ -403,8 +455,10 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
 int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err)
 {
     if (h->ran)
-        return err_set(err, PILOT_ESTATE, "tasks must be loaded before the run");
-    return tasks_load_file(h, path, err);
+        return err_set(err, PILOT_ESTATE,
+                       "files are loaded before the run; in a callback, add tasks one by one or "
+                       "as a text");
+    return intake_file(h, path, err);
 }
 
 static int start_core(struct head *h, struct pilot_error *err)
@@ -413,7 +467,10 @@ static int start_core(struct head *h, struct pilot_error *err)
                                   .max_losses = SCHED_MAX_LOSSES,
                                   .patience_ms = SCHED_PATIENCE_MS};
     int64_t now_ms = clock_mono_ms();
+    int rc = tasks_check_sizes(h, err);
 
+    if (rc < 0)
+        return rc;
     h->sched = sched_create(&config);
     if (h->sched == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory");
@@ -423,18 +480,25 @@ static int start_core(struct head *h, struct pilot_error *err)
         if (h->nodes[i].state == NODE_UP && sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
             return err_set(err, PILOT_ENOMEM, "out of memory");
     }
+    if (h->stop != STOP_NOT) {
+        struct sched_event drain = {.type = SCHED_DRAIN};
+
+        if (sched_apply(h->sched, &drain, now_ms, &h->actions) < 0)
+            return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
     return tasks_schedule(h, now_ms, err);
 }
 
 static int begin(struct head *h, struct pilot_error *err)
 {
-    struct report_config config = {.fd = STDOUT_FILENO,
+    bool talks = h->opt->hook != NULL && strcmp(h->opt->hook, "-") == 0;
+    struct report_config config = {.fd = talks ? STDERR_FILENO : STDOUT_FILENO,
                                    .quiet = h->opt->quiet,
                                    .verbose = h->opt->verbose,
                                    .workdir = h->workdir};
     struct report_start rs = {.cores = h->cores,
                               .pinned = !h->virtual_cores && !h->opt->no_pin,
-                              .why_not_pinned = h->virtual_cores  ? "more cores than there are"
+                              .why_not_pinned = h->virtual_cores ? "more cores than there are"
                                                 : h->opt->no_pin ? "--no-pin"
                                                                  : NULL,
                               .db = h->db,
@@ -470,7 +534,7 @@ static int exit_status(const struct head *h)
 
     if (h->failed)
         return PILOT_EXIT_PILOT;
-    if (s->unfinished > 0)
+    if (s->unfinished > 0 || h->unanswered)
         return PILOT_EXIT_STOPPED;
     if (s->failed > 0 || s->skipped > 0 || s->cancelled > 0)
         return PILOT_EXIT_FAILED;
@@ -510,25 +574,28 @@ static int finish(struct head *h, struct pilot_error *err)
     sched_get_counts(h->sched, &c);
     if (c.by_status[TASK_RUNNING] > 0)
         give_up_running(h);
+    h->over = true;
     count_up(h);
     keep_state(h);
+    h->unanswered = events_pending(h) || h->notices.len > 0;
+    hook_end(h, exit_status(h));
     ranks_release(h);
     rc = store_close(h->store, err);
     h->store = NULL;
     if (rc == 0)
-        tell_committed(h, UINT64_MAX);
+        tell_committed(h, UINT64_MAX); /* lines only: see make_event */
     else if (!h->failed)
         head_fail(h, err);
-    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s", h->opt->workdir ? " --workdir " : "",
-             h->opt->workdir ? h->opt->workdir : "", h->opt->db ? " --db " : "",
-             h->opt->db ? h->opt->db : "");
+    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s",
+             h->opt->workdir ? " --workdir " : "", h->opt->workdir ? h->opt->workdir : "",
+             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "");
     end.summary = h->summary;
     end.failure_count = h->failure_count;
     for (unsigned i = 0; i < h->failure_count; i++)
         h->failures[i].id = head_task_id(h, h->failure_tasks[i]);
     end.exit_status = exit_status(h);
     end.stopped_why = h->failed ? h->failure.text : h->stop_why[0] ? h->stop_why : NULL;
-    end.resume_hint = h->summary.unfinished > 0 ? hint : NULL;
+    end.resume_hint = h->summary.unfinished > 0 || h->unanswered ? hint : NULL;
     rc = report_end(h->report, &end, err);
     if (rc < 0)
         log_error("%s", err->text);
@@ -559,9 +626,54 @@ int head_run(struct head *h, struct pilot_error *err)
     rc = begin(h, err);
     if (rc < 0)
         return rc;
+    h->changed = true; /* what was queued before the run, the marks of earlier ends among it */
+    if (inbox_create(&h->inbox, h->workdir, err) < 0)
+        log_warn("tasks cannot be added from other hosts: %s", err->text);
+    else if (!h->opt->resume)
+        inbox_refuse_old(h->inbox); /* they were meant for what has been forgotten */
+    events_take_resumed(h);
+    hook_start(h);
     actions_do(h);
     loop(h);
     return finish(h, err);
+}
+
+int64_t head_add(struct head *h, const char *name, const char *text, struct pilot_error *err)
+{
+    h->again = true;
+    return intake_text(h, name, text, strlen(text), NULL, err);
+}
+
+int head_cancel(struct head *h, const char *id, struct pilot_error *err)
+{
+    struct sched_event ev = {.type = SCHED_CANCEL};
+
+    if (h->over)
+        return err_set(err, PILOT_ESTATE, "the run is over; nothing can be cancelled any more");
+    if (!strmap_get(&h->tasks.ids, id, &ev.task))
+        return err_set(err, PILOT_ENOENT, "there is no task '%.200s' to be cancelled", id);
+    if (h->sched == NULL) { /* before the run: the core has nothing yet */
+        if (h->tasks.v[ev.task].status == TASK_PENDING) {
+            h->tasks.v[ev.task].status = TASK_CANCELLED;
+            if (h->store != NULL && h->tasks.v[ev.task].saved != SAVE_NEW)
+                store_task_status(h->store, ev.task, TASK_CANCELLED, "", false);
+        }
+        return 0;
+    }
+    if (sched_apply(h->sched, &ev, clock_mono_ms(), &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    h->again = true;
+    return 0;
+}
+
+void head_stop_run(struct head *h, const char *why)
+{
+    head_stop(h, STOP_TERM, "%s", why);
+}
+
+void head_set_callbacks(struct head *h, const struct head_callbacks *callbacks)
+{
+    h->callbacks = *callbacks;
 }
 
 void head_get_summary(const struct head *h, struct pilot_summary *out)
@@ -576,6 +688,9 @@ bool head_destroy(struct head *h)
 
     ranks_release(h);
     orderly = !h->lost_ranks;
+    hook_destroy(h);
+    inbox_destroy(h->inbox);
+    events_fini(h);
     log_set_sink(NULL, NULL);
     if (store_close(h->store, &err) < 0)
         log_error("%s", err.text);

@@ -3,7 +3,11 @@
  *
  *   head.c     the loop and its order, stopping, the end
  *   ranks.c    ranks and nodes: joining, cores, heartbeats, loss, leaving
- *   tasks.c    the table of tasks: reading files, resuming, giving them to the core
+ *   tasks.c    the table of tasks: resuming, giving them to the core
+ *   intake.c   new tasks: out of files, from hooks, from clients, from a program
+ *   events.c   ends of tasks that somebody is to be told and has to answer
+ *   hook.c     the hook program: its lines, its life
+ *   requests.c what clients of the control sockets and the inbox ask
  *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
  *   doubt.c    attempts that ended by a SIGTERM which may have been meant for us all
@@ -13,11 +17,14 @@
 #ifndef PILOT_HEAD_IMPL_H
 #define PILOT_HEAD_IMPL_H
 
+#include <poll.h>
+
 #include "common/buf.h"
 #include "common/strmap.h"
 #include "common/task.h"
 #include "core/sched.h"
 #include "head/head.h"
+#include "head/inbox.h"
 #include "proto/msg.h"
 #include "report/report.h"
 #include "store/store.h"
@@ -30,15 +37,15 @@ enum node_state { NODE_JOINING, NODE_READY, NODE_UP, NODE_LEFT, NODE_LOST };
 struct node {
     enum node_state state;
     char name[MSG_NAME_MAX];
-    char cpus[MSG_CPUS_MAX];      /* union over its ranks */
+    char cpus[MSG_CPUS_MAX]; /* union over its ranks */
     char map[MSG_TEXT_MAX];
-    struct transport *transport;  /* to its agent */
+    struct transport *transport; /* to its agent */
     int peer;
     uint32_t slurm_cpus;
     unsigned ranks;
-    unsigned real_cores, cores;   /* there; used */
-    bool has_agent;               /* false: the head's node with --head-only */
-    struct buf out;               /* the frame of this turn */
+    unsigned real_cores, cores; /* there; used */
+    bool has_agent;             /* false: the head's node with --head-only */
+    struct buf out;             /* the frame of this turn */
     int64_t heard_ms, sent_ms;
 };
 
@@ -56,13 +63,13 @@ struct rank {
 enum saved { SAVED, SAVE_NEW, SAVE_REPLACED };
 
 struct head_task {
-    char *blob;            /* owned: id, NUL, then the packed spec */
+    char *blob; /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
     uint32_t cores;
-    node_id_t node;        /* of the running attempt */
-    enum task_status status; /* before the core has it; afterwards the core knows */
+    node_id_t node;              /* of the running attempt */
+    enum task_status status;     /* before the core has it; afterwards the core knows */
     unsigned attempts, failures; /* from earlier runs */
-    int64_t start_wall_ms; /* of the running attempt */
+    int64_t start_wall_ms;       /* of the running attempt */
     enum saved saved;
 };
 
@@ -74,7 +81,12 @@ struct task_table {
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
-enum told { TOLD_STARTED, TOLD_ENDED, TOLD_SKIPPED };
+enum told {
+    TOLD_STARTED,
+    TOLD_ENDED,   /* an attempt */
+    TOLD_DROPPED, /* skipped, or cancelled before it ran */
+    TOLD_REPLY,   /* the answer to a request */
+};
 
 /* Something to tell once barrier is committed. */
 struct notice {
@@ -86,6 +98,10 @@ struct notice {
     unsigned failures;
     enum task_status status;
     struct attempt_result result;
+    char *text;      /* owned: CPUs of an attempt that an event is made of; the reply */
+    char *inbox;     /* owned: the reply goes to this request of the inbox; NULL: to a client */
+    uint32_t client; /* of node */
+    bool event;      /* the store keeps it as still to be told */
 };
 
 struct notices { /* a ring */
@@ -93,6 +109,28 @@ struct notices { /* a ring */
     size_t first, len, cap; /* cap is a power of two */
     size_t unset;           /* at the end: notices of this turn */
 };
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+/* The end of a task that a hook is to be told, or has not answered yet. */
+struct event {
+    task_id_t task;
+    enum task_status status;
+    unsigned attempts;
+    char *node, *cpus; /* owned */
+    struct attempt_result result;
+    bool answered;
+};
+
+struct events { /* a ring; its first event has the number first_seq */
+    struct event *v;
+    size_t first, len, cap; /* cap is a power of two */
+    uint64_t first_seq;     /* numbers start at 1 */
+    uint64_t next_to_tell;  /* number of the first that the hook was not told */
+    unsigned wanted;        /* bits 1 << enum task_status: which ends are events */
+};
+
+struct hook;
 
 #define FAILURES_SHOWN 5
 
@@ -108,35 +146,47 @@ struct head {
     char *workdir; /* absolute */
     char *db;      /* as given, or WORKDIR/state.db */
 
-    struct transport *mpi;    /* or NULL */
-    struct transport *local;  /* our end of the pair to our own agent */
+    struct transport *mpi;   /* or NULL */
+    struct transport *local; /* our end of the pair to our own agent */
     struct transport *local_agent_end;
-    struct agent *agent;      /* or NULL: --head-only */
+    struct agent *agent; /* or NULL: --head-only */
     struct node *nodes;
     unsigned node_count;
     struct rank *ranks;
     int rank_count;
     int64_t surplus_pinged_ms;
-    unsigned cores;           /* used, over all nodes */
+    unsigned cores; /* used, over all nodes */
     bool virtual_cores;
     bool lost_ranks, released;
 
+    char *const *environ_before;
     struct task_table tasks;
-    struct sched *sched;      /* from head_run on */
+    struct event *resumed; /* ends that an earlier run did not get answered; owned */
+    size_t resumed_count;
+    struct sched *sched; /* from head_run on */
     struct sched_actions actions;
-    struct store *store;      /* NULL in a dry run */
+    struct store *store; /* NULL in a dry run */
     struct report *report;
     struct notices notices;
-    struct doubt *doubts;
-    bool changed;             /* something was given to the store in this turn */
+    struct events events;
+    struct head_callbacks callbacks;
+    struct hook *hook;   /* NULL: none */
+    struct inbox *inbox; /* from head_run on */
+    bool again;          /* something was added in this turn: do not sleep before the next */
+    bool hurry;          /* somebody waits for this turn's barrier */
+    bool unanswered;     /* ends remain to be told: only a resume can finish that */
+    bool over;           /* the loop has ended: nothing can be added any more */
+    struct doubt *doubts, **last_doubt;
+    bool changed; /* something was given to the store in this turn */
     uint64_t last_barrier;
 
     int signal_fd;
     bool ran;
     enum stop_level stop;
     char stop_why[160];
-    int64_t stop_deadline_ms;
-    bool failed;              /* the pilot itself: exit status 4 */
+    int64_t stop_deadline_ms, signal_ms;
+    int signal_number;
+    bool failed; /* the pilot itself: exit status 4 */
     struct pilot_error failure;
 
     int64_t start_ms;
@@ -154,24 +204,38 @@ static inline const char *head_task_id(const struct head *h, task_id_t task)
 /* ranks.c */
 int ranks_join(struct head *h, const struct head_config *config, struct pilot_error *err);
 int ranks_assign(struct head *h, struct pilot_error *err);
-struct buf *node_frame(struct head *h, node_id_t node);      /* to append messages to */
-void ranks_receive(struct head *h, int64_t now_ms);          /* handles all that has come */
+struct buf *node_frame(struct head *h, node_id_t node); /* to append messages to */
+void ranks_receive(struct head *h, int64_t now_ms);     /* handles all that has come */
 void ranks_keep_alive(struct head *h, int64_t now_ms);
-void ranks_send(struct head *h, int64_t now_ms);             /* the frames of this turn */
+void ranks_send(struct head *h, int64_t now_ms); /* the frames of this turn */
+void ranks_serve(struct head *h);                /* one turn of all that: outside the loop */
 int64_t ranks_next_ms(const struct head *h);
 unsigned ranks_largest(const struct head *h, const char **name); /* cores of the largest node */
-void ranks_release(struct head *h);                          /* BYE to all, waits (bounded) */
+void ranks_release(struct head *h);                              /* BYE to all, waits (bounded) */
 void ranks_fini(struct head *h);
 
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);
-int64_t tasks_load_file(struct head *h, const char *path, struct pilot_error *err);
+/* Packs spec into task; everything else of it is zero. */
+int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf *scratch,
+               struct pilot_error *err);
+int tasks_reserve(struct task_table *t, size_t more);
+int tasks_check_sizes(const struct head *h, struct pilot_error *err);
 /* Queues for the store what it does not have yet, of the tasks from first on. */
 int tasks_save(struct head *h, task_id_t first, struct pilot_error *err);
 int tasks_retry_failed(struct head *h);
+/* Gives the core the tasks that it does not have yet. */
 int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err);
 int tasks_unpack(const struct head_task *task, struct task_spec *spec);
 void tasks_fini(struct head *h);
+
+/* intake.c */
+int64_t intake_file(struct head *h, const char *path, struct pilot_error *err);
+/* Adds the tasks of a text, in any form of a task file, all or none; known ones with the same
+ * content are fine. While running they are scheduled at once. ids (may be NULL): those of all of
+ * them, strv_free. Returns how many are new. */
+int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
+                    struct pilot_error *err);
 
 /* cycles.c */
 int cycles_check(const struct head *h, const struct sched_task *tasks, task_id_t count,
@@ -195,6 +259,37 @@ void tell_later(struct head *h, const struct notice *n);
 void tell_seal(struct head *h, uint64_t barrier);
 void tell_committed(struct head *h, uint64_t committed);
 void tell_fini(struct head *h);
+
+/* events.c */
+int events_init(struct head *h, struct pilot_error *err);
+bool events_want(const struct head *h, enum task_status status);
+/* Takes the end of a task that is committed and still to be told: calls the callback, then it is up
+ * to the hook to answer; without a hook it is answered. The strings are copied. */
+void events_take(struct head *h, const struct event *e);
+/* While loading: an end of an earlier run that is still to be told. Copied. */
+int events_remember(struct head *h, const struct event *e);
+void events_take_resumed(struct head *h);
+bool events_pending(const struct head *h);
+struct event *events_find(struct head *h, uint64_t seq); /* NULL: no such, or answered */
+void events_answer(struct head *h, uint64_t seq);
+void events_fini(struct head *h);
+
+/* hook.c */
+int hook_create(struct head *h, struct launcher *launcher, struct pilot_error *err);
+void hook_start(struct head *h);                /* once the nodes are known */
+void hook_turn(struct head *h, int64_t now_ms); /* reads, writes, restarts */
+void hook_started(struct head *h, task_id_t task, node_id_t node, unsigned attempt);
+bool hook_holds(const struct head *h);
+int hook_fds(const struct head *h, struct pollfd *fds); /* fills up to 3, returns how many */
+int64_t hook_next_ms(const struct head *h);
+void hook_end(struct head *h, int exit_status); /* says end, waits (bounded) */
+void hook_destroy(struct head *h);
+
+/* requests.c */
+void requests_handle(struct head *h, node_id_t node, uint32_t client, const char *inbox,
+                     const char *text);
+void requests_take_inbox(struct head *h, int64_t now_ms);
+void requests_reply(struct head *h, const struct notice *n);
 
 /* plan.c */
 int plan_show(struct head *h, struct pilot_error *err);

@@ -15,8 +15,7 @@ static void show_nodes(const struct head *h)
 {
     for (unsigned i = 0; i < h->node_count; i++)
         if (h->nodes[i].state == NODE_UP)
-            printf("node %s: %u cores: %s\n", h->nodes[i].name, h->nodes[i].cores,
-                   h->nodes[i].map);
+            printf("node %s: %u cores: %s\n", h->nodes[i].name, h->nodes[i].cores, h->nodes[i].map);
 }
 
 static void show_start(const struct head *h, const struct sched_action *a, uint64_t n)

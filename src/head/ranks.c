@@ -70,6 +70,16 @@ static void handle_hello(struct head *h, int rank, struct rd *body)
     h->ranks[rank].hello = m;
 }
 
+static void send_bye(struct head *h, int rank)
+{
+    struct buf frame;
+
+    buf_init(&frame);
+    msg_put_empty(&frame, MSG_BYE);
+    transport_send(rank == 0 ? h->local : h->mpi, rank, frame.data, frame.len);
+    buf_fini(&frame);
+}
+
 static void lose(struct head *h, node_id_t id, const char *why)
 {
     struct node *n = &h->nodes[id];
@@ -80,6 +90,8 @@ static void lose(struct head *h, node_id_t id, const char *why)
     n->state = NODE_LOST;
     log_warn("node %s is lost: %s", n->name, why);
     if (n->transport == h->mpi && h->mpi != NULL) {
+        send_bye(h,
+                 n->peer); /* if it was only frozen, it must not go on with what runs elsewhere */
         transport_drop(h->mpi, n->peer);
         h->ranks[n->peer].lost = true;
         h->lost_ranks = true;
@@ -119,6 +131,18 @@ static void handle_ended(struct head *h, node_id_t id, struct rd *body, int64_t 
         actions_ended(h, id, &m, now_ms);
 }
 
+static void handle_request(struct head *h, node_id_t id, struct rd *body)
+{
+    struct msg_text m;
+
+    if (msg_get_text(body, &m) < 0) {
+        log_error("node %s: a REQUEST message that does not fit", h->nodes[id].name);
+        return;
+    }
+    requests_handle(h, id, m.client, NULL, m.text);
+    free(m.text);
+}
+
 static void handle_gone(struct head *h, int rank)
 {
     struct rank *r = &h->ranks[rank];
@@ -146,6 +170,8 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
         handle_ready(h, &h->nodes[r->node], body);
     } else if (type == MSG_ENDED) {
         handle_ended(h, r->node, body, now_ms);
+    } else if (type == MSG_REQUEST) {
+        handle_request(h, r->node, body);
     } else {
         log_error("rank %d: an unexpected %s message", rank, msg_type_name(type));
     }
@@ -247,11 +273,7 @@ static void serve_until(struct head *h, done_f *done, int64_t until_ms)
 
     for (;;) {
         now_ms = clock_mono_ms();
-        ranks_keep_alive(h, now_ms);
-        ranks_send(h, now_ms);
-        if (h->agent != NULL)
-            agent_turn(h->agent, now_ms);
-        ranks_receive(h, now_ms);
+        ranks_serve(h);
         if (done(h) || now_ms >= until_ms || h->stop > stop)
             return;
         head_wait(h, until_ms);
@@ -333,10 +355,11 @@ static int form_nodes(struct head *h, struct pilot_error *err)
             continue;
         }
         if (strcmp(m->version, pilot_version()) != 0)
-            return err_set(err, PILOT_EPROTO,
-                           "rank %d on %s is version %s, but rank 0 is %s; start the same pilot-mpi "
-                           "everywhere",
-                           i, m->host, m->version, pilot_version());
+            return err_set(
+                err, PILOT_EPROTO,
+                "rank %d on %s is version %s, but rank 0 is %s; start the same pilot-mpi "
+                "everywhere",
+                i, m->host, m->version, pilot_version());
         n = node_of_host(h, m->host);
         h->ranks[i].node = (node_id_t)(n - h->nodes);
         if (n->ranks++ == 0) {
@@ -378,10 +401,11 @@ static void warn_of_binding(const struct head *h)
 
         if (n->slurm_cpus <= count_list(n->cpus))
             continue;
-        log_warn("Slurm gave this job %u CPUs on node %s, but srun bound pilot-mpi to %u of them "
-                 "(%s); to use them all: srun --ntasks-per-node=1 --cpus-per-task=%u --cpu-bind=none "
-                 "pilot-mpi ...",
-                 n->slurm_cpus, n->name, count_list(n->cpus), n->cpus, n->slurm_cpus);
+        log_warn(
+            "Slurm gave this job %u CPUs on node %s, but srun bound pilot-mpi to %u of them "
+            "(%s); to use them all: srun --ntasks-per-node=1 --cpus-per-task=%u --cpu-bind=none "
+            "pilot-mpi ...",
+            n->slurm_cpus, n->name, count_list(n->cpus), n->cpus, n->slurm_cpus);
         return;
     }
 }
@@ -456,8 +480,10 @@ int ranks_join(struct head *h, const struct head_config *config, struct pilot_er
     if (h->stop != STOP_NOT)
         return err_set(err, PILOT_EAGAIN, "stopped while starting (%s)", h->stop_why);
     if (!any && h->opt->head_only && h->node_count == 1)
-        return err_set(err, PILOT_EINVAL, "--head-only leaves no node for tasks: there is only %s; "
-                       "start pilot-mpi on more nodes, or leave --head-only out", h->nodes[0].name);
+        return err_set(err, PILOT_EINVAL,
+                       "--head-only leaves no node for tasks: there is only %s; "
+                       "start pilot-mpi on more nodes, or leave --head-only out",
+                       h->nodes[0].name);
     if (!any)
         return err_set(err, PILOT_ELOST, "%s",
                        h->failure.code ? h->failure.text : "no node can run tasks");
@@ -519,8 +545,9 @@ unsigned ranks_largest(const struct head *h, const char **name)
     unsigned most = 0;
 
     *name = "?";
+    /* Nodes that were lost count too: a task for them waits for a larger allocation. */
     for (unsigned i = 0; i < h->node_count; i++)
-        if (h->nodes[i].state == NODE_UP && h->nodes[i].cores > most) {
+        if (h->nodes[i].cores > most) {
             most = h->nodes[i].cores;
             *name = h->nodes[i].name;
         }
@@ -542,25 +569,27 @@ static bool everybody_gone(const struct head *h)
     return h->mpi == NULL || transport_idle(h->mpi);
 }
 
+void ranks_serve(struct head *h)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    ranks_keep_alive(h, now_ms);
+    ranks_send(h, now_ms);
+    if (h->agent != NULL)
+        agent_turn(h->agent, now_ms);
+    ranks_receive(h, now_ms);
+}
+
 void ranks_release(struct head *h)
 {
     int64_t until_ms = clock_mono_ms() + h->opt->grace_ms + RELEASE_MS;
-    struct buf frame;
 
     if (h->released || h->ranks == NULL)
         return;
     h->released = true;
-    buf_init(&frame);
-    msg_put_empty(&frame, MSG_BYE);
-    for (int i = 0; i < h->rank_count; i++) {
-        if (h->ranks[i].lost || h->ranks[i].gone)
-            continue;
-        if (i == 0 && h->agent != NULL)
-            transport_send(h->local, 0, frame.data, frame.len);
-        else if (i != 0)
-            transport_send(h->mpi, i, frame.data, frame.len);
-    }
-    buf_fini(&frame);
+    for (int i = 0; i < h->rank_count; i++)
+        if (!h->ranks[i].lost && !h->ranks[i].gone && (i != 0 || h->agent != NULL))
+            send_bye(h, i);
     for (unsigned i = 0; i < h->node_count; i++)
         buf_clear(&h->nodes[i].out);
     if (h->mpi != NULL)

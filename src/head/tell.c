@@ -58,13 +58,44 @@ static void remember_failure(struct head *h, const struct notice *n)
     h->failure_tasks[h->failure_count++] = n->task;
 }
 
+static void make_event(struct head *h, const struct notice *n)
+{
+    struct event e = {.task = n->task,
+                      .status = n->status,
+                      .node = n->node != NODE_ID_NONE ? h->nodes[n->node].name : "",
+                      .cpus = n->text ? n->text : "",
+                      .attempts = n->attempt,
+                      .result = n->result};
+
+    events_take(h, &e);
+}
+
+static void call_started(struct head *h, const struct notice *n)
+{
+    struct attempt_result none = {.exit_code = -1};
+    struct head_report r = {.status = TASK_RUNNING,
+                            .result = &none,
+                            .node = h->nodes[n->node].name,
+                            .workdir = h->workdir,
+                            .attempts = n->attempt};
+    struct task_spec spec;
+
+    hook_started(h, n->task, n->node, n->attempt);
+    if (h->callbacks.started == NULL || tasks_unpack(&h->tasks.v[n->task], &spec) < 0)
+        return;
+    r.spec = &spec;
+    h->callbacks.started(h->callbacks.arg, &r);
+    task_spec_fini(&spec);
+}
+
 static void tell(struct head *h, const struct notice *n)
 {
-    const char *id = head_task_id(h, n->task);
+    const char *id = n->what != TOLD_REPLY ? head_task_id(h, n->task) : NULL;
 
     switch (n->what) {
     case TOLD_STARTED:
         report_task_started(h->report, id, h->tasks.v[n->task].cores, h->nodes[n->node].name);
+        call_started(h, n);
         break;
     case TOLD_ENDED: {
         struct task_spec spec;
@@ -80,11 +111,17 @@ static void tell(struct head *h, const struct notice *n)
                           max_retries);
         break;
     }
-    case TOLD_SKIPPED:
-        report_task_skipped(h->report, id,
-                            n->cause != TASK_ID_NONE ? head_task_id(h, n->cause) : NULL);
+    case TOLD_DROPPED:
+        if (n->status == TASK_SKIPPED)
+            report_task_skipped(h->report, id,
+                                n->cause != TASK_ID_NONE ? head_task_id(h, n->cause) : NULL);
+        break;
+    case TOLD_REPLY:
+        requests_reply(h, n);
         break;
     }
+    if (n->event && !h->over)
+        make_event(h, n); /* after the loop it stays to be told: a resume does */
 }
 
 void tell_committed(struct head *h, uint64_t committed)
@@ -92,14 +129,22 @@ void tell_committed(struct head *h, uint64_t committed)
     struct notices *q = &h->notices;
 
     while (q->len > q->unset && at(q, 0)->barrier <= committed) {
-        tell(h, at(q, 0));
+        struct notice n = *at(q, 0); /* telling may add notices, and so move them */
+
         q->first = (q->first + 1) & (q->cap - 1);
         q->len--;
+        tell(h, &n);
+        free(n.text);
+        free(n.inbox);
     }
 }
 
 void tell_fini(struct head *h)
 {
+    for (size_t i = 0; i < h->notices.len; i++) {
+        free(at(&h->notices, i)->text);
+        free(at(&h->notices, i)->inbox);
+    }
     free(h->notices.v);
     memset(&h->notices, 0, sizeof(h->notices));
 }

@@ -99,17 +99,32 @@ static int find_given(struct reader *r)
     return rc;
 }
 
-/* "task-N", N being the place of the task in the file. */
-static int generate_id(struct reader *r, struct task_spec *spec)
+/* FNV-1a, 64 bit. */
+static uint64_t hash_of(const char *p, size_t len)
+{
+    uint64_t h = 14695981039346656037u;
+
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)p[i]) * 1099511628211u;
+    return h;
+}
+
+/* "task-N", N being the place of the task in the file; by content, "auto-" and a hash of its
+ * text: so that adding the same text again is seen to be the same task. */
+static int generate_id(struct reader *r, const struct split_element *e, struct task_spec *spec)
 {
     int rc = r->given_known ? 0 : find_given(r);
-    char id[64];
+    char start[32], id[64];
 
     if (rc < 0)
         return rc;
-    snprintf(id, sizeof(id), "task-%" PRIu64, r->number);
+    if (r->config->ids_by_content)
+        snprintf(start, sizeof(start), "auto-%016" PRIx64, hash_of(e->text.p, e->text.len));
+    else
+        snprintf(start, sizeof(start), "task-%" PRIu64, r->number);
+    snprintf(id, sizeof(id), "%s", start);
     for (unsigned n = 2; strmap_get(&r->given, id, NULL) || graph_has(&r->graph, id); n++)
-        snprintf(id, sizeof(id), "task-%" PRIu64 "-%u", r->number, n);
+        snprintf(id, sizeof(id), "%s-%u", start, n);
     spec->id = strdup(id);
     return spec->id != NULL ? 0 : PILOT_ENOMEM;
 }
@@ -156,7 +171,7 @@ static int read_task(struct reader *r, const struct split_element *e, struct tas
         return 0;
     }
     if (spec->id == NULL && r->fields.found[FIELD_ID].p == NULL)
-        rc = generate_id(r, spec);
+        rc = generate_id(r, e, spec);
     if (rc == 0)
         rc = fields_finish(&r->fields, spec);
     if (rc == 0 && spec->id != NULL)
@@ -208,7 +223,14 @@ static int read_command(struct reader *r, const struct split_element *e, struct 
     struct place place = {.line = e->line};
     size_t backslashes = 0;
 
-    if (asprintf(&spec->id, "%" PRIu64, r->number) < 0) {
+    if (r->config->ids_by_content) {
+        int rc = generate_id(r, e, spec);
+
+        if (rc == 0)
+            rc = graph_add(&r->graph, spec->id, e->line, NULL, &(unsigned){0});
+        if (rc < 0)
+            return rc;
+    } else if (asprintf(&spec->id, "%" PRIu64, r->number) < 0) {
         spec->id = NULL;
         return PILOT_ENOMEM;
     }

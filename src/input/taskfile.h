@@ -19,6 +19,7 @@ struct taskfile_config {
     const char *max_cores_of; /* words for the message: "node vc2 has 4, the most of any node" */
     /* Paths directly below the work directory that no task may be called. NULL-terminated. */
     const char *const *reserved;
+    bool ids_by_content; /* a missing id is made from the task's text, not from its place */
 };
 
 struct taskfile_ops {

@@ -39,6 +39,7 @@ struct conn *conn_create(int fd, pid_t pid, enum conn_state state, int epoll_fd)
 
 void conn_hang_up(struct conn *c)
 {
+    wire_fds_close(&c->out_fds);
     if (c->fd < 0)
         return;
     /* Closing alone would leave it in the set while a forked process holds a copy. */
@@ -62,13 +63,29 @@ static bool has_rest(const struct conn *c)
     return c->out_sent < c->out.len;
 }
 
+/* The descriptors go with what is put into out next. */
+static bool keep_fds(struct conn *c, const struct wire_fds *fds)
+{
+    if (fds == NULL || fds->n == 0)
+        return true;
+    BUG_ON(c->out_fds.n > 0);
+    c->out_fds_at = c->out.len;
+    return wire_fds_dup(&c->out_fds, fds) == 0;
+}
+
 int conn_send(struct conn *c, const struct buf *msg)
 {
+    return conn_send_fds(c, msg, NULL);
+}
+
+int conn_send_fds(struct conn *c, const struct buf *msg, const struct wire_fds *fds)
+{
+    bool kept = true;
     bool was_waiting = has_rest(c);
     ssize_t sent = 0;
 
     if (!was_waiting) {
-        sent = wire_send(c->fd, msg->data, msg->len, MSG_DONTWAIT);
+        sent = wire_send_fds(c->fd, msg->data, msg->len, MSG_DONTWAIT, fds);
         if (sent < 0)
             return PILOT_ELOST;
         if ((size_t)sent == msg->len)
@@ -76,8 +93,10 @@ int conn_send(struct conn *c, const struct buf *msg)
         buf_clear(&c->out);
         c->out_sent = 0;
     }
+    if (sent == 0)
+        kept = keep_fds(c, fds);
     buf_put(&c->out, msg->data + sent, msg->len - (size_t)sent);
-    if (!buf_ok(&c->out)) {
+    if (!kept || !buf_ok(&c->out)) {
         /* Half a message is sent, or one is missing: this connection is of no more use. */
         (void)shutdown(c->fd, SHUT_RDWR);
         return 0;
@@ -87,17 +106,34 @@ int conn_send(struct conn *c, const struct buf *msg)
     return 0;
 }
 
+/* Sends once: up to the message with the descriptors, or from there. */
+static ssize_t send_rest(struct conn *c)
+{
+    const unsigned char *rest = c->out.data + c->out_sent;
+    ssize_t sent;
+
+    if (c->out_fds.n == 0)
+        return wire_send(c->fd, rest, c->out.len - c->out_sent, MSG_DONTWAIT);
+    if (c->out_sent < c->out_fds_at)
+        return wire_send(c->fd, rest, c->out_fds_at - c->out_sent, MSG_DONTWAIT);
+    sent = wire_send_fds(c->fd, rest, c->out.len - c->out_sent, MSG_DONTWAIT, &c->out_fds);
+    if (sent > 0)
+        wire_fds_close(&c->out_fds);
+    return sent;
+}
+
 void conn_flush(struct conn *c)
 {
     ssize_t sent;
 
     if (!has_rest(c))
         return;
-    sent = wire_send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_DONTWAIT);
+    sent = send_rest(c);
     if (sent > 0)
         c->out_sent += (size_t)sent;
     if (sent >= 0 && has_rest(c))
         return;
+    wire_fds_close(&c->out_fds);
     buf_clear(&c->out);
     c->out_sent = 0;
     (void)watch(c, EPOLL_CTL_MOD, EPOLLIN);

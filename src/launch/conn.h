@@ -24,6 +24,8 @@ struct conn {
     struct wire_rx rx;
     struct buf out;              /* what did not fit into the socket */
     size_t out_sent;             /* of out */
+    struct wire_fds out_fds;     /* copies of descriptors that go with ... */
+    size_t out_fds_at;           /* ... this byte of out */
     struct launch_event attempt; /* BUSY, LOST: key and start */
     char cpus[TASK_CPUS_MAX];    /* of the last task */
 };
@@ -38,6 +40,10 @@ void conn_hang_up(struct conn *c);
 /* Sends, or keeps for later, whole messages. PILOT_ELOST: nothing was sent, the other side has
  * ended. */
 int conn_send(struct conn *c, const struct buf *msg);
+
+/* The same with descriptors, of which a copy is kept while they have to wait. At most one message
+ * with descriptors may wait. fds may be empty. */
+int conn_send_fds(struct conn *c, const struct buf *msg, const struct wire_fds *fds);
 
 /* Goes on sending what was kept, when epoll says that there is room. A failure is not reported:
  * the end of the stream follows. */

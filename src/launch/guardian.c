@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -164,8 +165,8 @@ static pid_t make_slot(struct guardian *g, int *agent_end)
 
 static void handle_want(struct guardian *g)
 {
-    int agent_end = -1;
-    pid_t pid = make_slot(g, &agent_end);
+    struct wire_fds agent_end = {.n = 1};
+    pid_t pid = make_slot(g, &agent_end.v[0]);
 
     if (pid < 0) {
         wire_put_noslot(&g->out, -pid);
@@ -173,10 +174,10 @@ static void handle_want(struct guardian *g)
         return;
     }
     wire_put_slot(&g->out, pid);
-    if (!buf_ok(&g->out) || wire_send_fd(g->sock, &g->out, agent_end) < 0)
+    if (!buf_ok(&g->out) || wire_send_fds(g->sock, g->out.data, g->out.len, 0, &agent_end) < 0)
         leave(g);
     buf_clear(&g->out);
-    close(agent_end);
+    wire_fds_close(&agent_end);
 }
 
 /* ---- Cleaning up ----------------------------------------------------------------------------- */
@@ -315,14 +316,15 @@ static int close_all_but(int sock)
     return 3;
 }
 
-_Noreturn void guardian_main(int sock, pid_t agent)
+_Noreturn void guardian_main(int sock, pid_t agent, const struct rlimit *descriptors)
 {
     static struct guardian g;
     sigset_t set;
 
     (void)setsid();
     default_actions();
-    g.sock = close_all_but(sock);
+    g.sock = close_all_but(sock); /* before the limit: it may be below some that are open */
+    (void)setrlimit(RLIMIT_NOFILE, descriptors);
     g.self = getpid();
     g.agent = agent;
     g.config.env = environ;

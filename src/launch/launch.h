@@ -24,8 +24,9 @@
 
 struct launcher; /* the agent's handle */
 
-/* Forks the guardian. Before any thread and before MPI_Init. The environment of now is the base of
- * every task's environment unless launcher_set_env replaces it. */
+/* Forks the guardian. A process may have several launchers. Before any thread and before MPI_Init.
+ * The environment of now is the base of every task's environment unless launcher_set_env replaces
+ * it. */
 int launcher_start(struct launcher **out, struct pilot_error *err);
 
 /* What all tasks share; call it once, before the first launcher_run. Strings are copied.
@@ -45,7 +46,15 @@ struct launch_request {
     const char *cwd;        /* NULL: the task's directory; relative to ours at start */
     const char *stdin_path; /* NULL: /dev/null; relative to our directory at start */
     int64_t timeout_ms;     /* 0: none */
-    const char *cpus;       /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+    /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
+     * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
+     * becomes descriptors 0 and 1, and one that becomes 2; the caller may close them when
+     * launcher_run has returned. No task directory is made then, what cannot be started is told in
+     * the event only, what the program leaves behind is ended at once, stdin_path must be NULL, and
+     * cwd must be set ("." is where the caller was at launcher_start). Else, and when one is not
+     * open: PILOT_EINVAL. For programs that talk with the caller, such as a hook. */
+    int stdio_fd, stderr_fd;
+    const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
@@ -71,7 +80,8 @@ struct launch_event {
  * now. PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started
  * any more. Never blocks, but for the milliseconds that it then takes to kill what the guardian
  * left: every child of this process, younger than the guardian, that is in another session than
- * this process. So a process that the agent starts by itself must stay in the agent's session. */
+ * this process, but for guardians of other launchers. So a process that the agent starts by itself
+ * must stay in the agent's session. */
 int launcher_next(struct launcher *l, struct launch_event *ev);
 
 /* Attempts started and not yet returned by launcher_next. */

@@ -13,6 +13,7 @@
 #include "launch/launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,6 +46,7 @@ struct queued {
     struct queued *next;
     struct launch_event attempt; /* key and start */
     struct buf msg;
+    struct wire_fds fds; /* copies */
     char cpus[TASK_CPUS_MAX];
 };
 
@@ -60,7 +62,8 @@ struct launcher {
     int epoll_fd;
     int passed_fd; /* came along with a message of the guardian, -1: none */
     unsigned long long guardian_start;
-    struct conn *guardian; /* NULL once LOST */
+    struct guardian_mark mark; /* while it has not been reaped */
+    struct conn *guardian;     /* NULL once LOST */
 
     struct conn **conns; /* all slots */
     size_t conns_n;
@@ -175,13 +178,13 @@ static void end_of_slot(struct launcher *l, struct conn *c)
 }
 
 /* Gives the message to a free slot: true when one has it. */
-static bool give(struct launcher *l, const struct buf *msg, const struct launch_event *attempt,
-                 const char *cpus)
+static bool give(struct launcher *l, const struct buf *msg, const struct wire_fds *fds,
+                 const struct launch_event *attempt, const char *cpus)
 {
     struct conn *c;
 
     while ((c = take_slot(l, cpus)) != NULL) {
-        if (conn_send(c, msg) == 0) {
+        if (conn_send_fds(c, msg, fds) == 0) {
             c->state = CONN_BUSY;
             c->attempt = *attempt;
             memcpy(c->cpus, cpus, strlen(cpus) + 1);
@@ -197,6 +200,7 @@ static bool give(struct launcher *l, const struct buf *msg, const struct launch_
 static void free_queued(struct queued *q)
 {
     buf_fini(&q->msg);
+    wire_fds_close(&q->fds);
     free(q);
 }
 
@@ -212,16 +216,19 @@ static struct queued *unlink_queued(struct launcher *l, struct queued **link)
     return q;
 }
 
-static int enqueue(struct launcher *l, const struct launch_event *attempt, const char *cpus)
+static int enqueue(struct launcher *l, const struct launch_event *attempt,
+                   const struct wire_fds *fds, const char *cpus)
 {
     struct queued *q = calloc(1, sizeof(*q));
 
     if (q == NULL)
         return PILOT_ENOMEM;
     buf_put(&q->msg, l->scratch.data, l->scratch.len);
-    if (!buf_ok(&q->msg)) {
+    if (!buf_ok(&q->msg) || wire_fds_dup(&q->fds, fds) < 0) {
+        int rc = buf_ok(&q->msg) ? PILOT_ESYS : PILOT_ENOMEM;
+
         free_queued(q);
-        return PILOT_ENOMEM;
+        return rc;
     }
     q->attempt = *attempt;
     memcpy(q->cpus, cpus, strlen(cpus) + 1);
@@ -254,7 +261,8 @@ static void ask_for_slots(struct launcher *l)
 
 static void serve_queue(struct launcher *l)
 {
-    while (l->first != NULL && give(l, &l->first->msg, &l->first->attempt, l->first->cpus))
+    while (l->first != NULL &&
+           give(l, &l->first->msg, &l->first->fds, &l->first->attempt, l->first->cpus))
         free_queued(unlink_queued(l, &l->first));
 }
 
@@ -377,8 +385,8 @@ static bool handle_guardian(struct launcher *l, enum wire_type type, const void 
 /* Reads once; false when the guardian has ended or makes no sense. */
 static bool read_guardian(struct launcher *l)
 {
-    int fd = -1;
-    ssize_t n = wire_recv(&l->guardian->rx, l->guardian->fd, MSG_DONTWAIT, &fd);
+    struct wire_fds fds;
+    ssize_t n = wire_recv(&l->guardian->rx, l->guardian->fd, MSG_DONTWAIT, &fds);
     enum wire_type type;
     const void *payload;
     size_t len;
@@ -388,8 +396,8 @@ static bool read_guardian(struct launcher *l)
         return true;
     if (n <= 0)
         return false;
-    if (fd >= 0)
-        l->passed_fd = fd;
+    if (fds.n > 0)
+        l->passed_fd = fds.v[0];
     while ((rc = wire_next(&l->guardian->rx, &type, &payload, &len)) > 0)
         if (!handle_guardian(l, type, payload, len))
             return false;
@@ -409,6 +417,7 @@ static void lose_guardian(struct launcher *l)
     l->state = LAUNCHER_LOST;
     (void)kill(l->guardian->pid, SIGKILL);
     wait_for(l->guardian->pid); /* from here on its slots are our children */
+    guardian_mark_remove(&l->mark);
     orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
     while (l->conns_n > 0)
         bury(l, l->conns[0]);
@@ -420,6 +429,9 @@ static void lose_guardian(struct launcher *l)
 }
 
 /* ---- Start and stop -------------------------------------------------------------------------- */
+
+/* Of descriptors, before the first of the launchers that live now raised it. */
+static struct rlimit users_limit;
 
 static pid_t fork_guardian(int pair[2])
 {
@@ -433,7 +445,7 @@ static pid_t fork_guardian(int pair[2])
     pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        guardian_main(pair[1], self);
+        guardian_main(pair[1], self, &users_limit);
     }
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
     return pid;
@@ -456,6 +468,8 @@ static int start_guardian(struct launcher *l, struct pilot_error *err)
     int pair[2];
     pid_t pid;
 
+    if (!guardian_mark_any() && getrlimit(RLIMIT_NOFILE, &users_limit) < 0)
+        return err_set_errno(err, PILOT_ESYS, errno, "cannot get the limit of open files");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set_errno(err, PILOT_ESYS, errno, "cannot make a socket to the launcher");
     pid = fork_guardian(pair);
@@ -473,6 +487,7 @@ static int start_guardian(struct launcher *l, struct pilot_error *err)
         wait_for(pid);
         return err_set(err, PILOT_ENOMEM, "cannot start the launcher: out of memory");
     }
+    guardian_mark_add(&l->mark, pid);
     if (tree_look(pid, &proc))
         l->guardian_start = proc.start;
     return 0;
@@ -480,6 +495,7 @@ static int start_guardian(struct launcher *l, struct pilot_error *err)
 
 static void free_launcher(struct launcher *l)
 {
+    guardian_mark_remove(&l->mark);
     while (l->conns_n > 0)
         destroy_conn(l, l->conns[0]);
     while (l->first != NULL)
@@ -580,6 +596,7 @@ static void stop_guardian(struct launcher *l)
     if (!wait_for_end(l->guardian->fd, clock_mono_ms() + STOP_MS))
         (void)kill(pid, SIGKILL);
     wait_for(pid);
+    guardian_mark_remove(&l->mark);
     orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
 }
 
@@ -624,6 +641,24 @@ static bool is_too_large(const struct launch_request *req)
     return bytes + 64 > WIRE_MAX;
 }
 
+static int check_fds(const struct launch_request *req, struct pilot_error *err)
+{
+    if (req->stdio_fd == 0 && req->stderr_fd == 0)
+        return 0;
+    if (req->stdio_fd <= 2 || req->stderr_fd <= 2 || fcntl(req->stdio_fd, F_GETFD) < 0 ||
+        fcntl(req->stderr_fd, F_GETFD) < 0)
+        return err_set(err, PILOT_EINVAL,
+                       "'%s': cannot pass on the descriptors %d and %d: both must "
+                       "be open and above 2",
+                       req->id, req->stdio_fd, req->stderr_fd);
+    if (req->cwd == NULL || req->stdin_path != NULL)
+        return err_set(err, PILOT_EINVAL,
+                       "'%s': with descriptors to pass on, set a directory, and no "
+                       "file for standard input",
+                       req->id);
+    return 0;
+}
+
 static int check_request(const struct launch_request *req, struct pilot_error *err)
 {
     if (req->id == NULL || req->id[0] == '\0')
@@ -633,12 +668,13 @@ static int check_request(const struct launch_request *req, struct pilot_error *e
     if (req->cpus != NULL && strlen(req->cpus) >= TASK_CPUS_MAX)
         return err_set(err, PILOT_EINVAL, "task '%s': list of CPUs longer than %d bytes", req->id,
                        TASK_CPUS_MAX - 1);
-    return 0;
+    return check_fds(req, err);
 }
 
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err)
 {
     struct launch_event attempt = {.key = req->key};
+    const struct wire_fds fds = {{req->stdio_fd, req->stderr_fd}, req->stdio_fd != 0 ? 2 : 0};
     const char *cpus = req->cpus != NULL ? req->cpus : "";
     int rc = check_request(req, err);
 
@@ -661,8 +697,11 @@ int launcher_run(struct launcher *l, const struct launch_request *req, struct pi
                  "cannot execute: Argument list too long; put the command into a script");
         return 0;
     }
-    if (l->first != NULL || !give(l, &l->scratch, &attempt, cpus)) {
-        if (enqueue(l, &attempt, cpus) < 0)
+    if (l->first != NULL || !give(l, &l->scratch, &fds, &attempt, cpus)) {
+        rc = enqueue(l, &attempt, &fds, cpus);
+        if (rc == PILOT_ESYS)
+            return err_set(err, rc, "task '%s': too many open files; raise 'ulimit -n'", req->id);
+        if (rc < 0)
             return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
         ask_for_slots(l);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: telling the orphans of tasks from the other children of the agent. Its rule makes one
- * demand on the rest of the program: a process that the agent starts by itself (a hook) stays in
- * the agent's session. */
+ * demand on the rest of the program: a process that the agent starts without a launcher stays in
+ * the agent's session. Guardians of other launchers are known by their marks. */
 #include "launch/orphans.h"
 
 #include <poll.h>
@@ -13,9 +13,42 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+static struct guardian_mark *marks;
+
+void guardian_mark_add(struct guardian_mark *m, pid_t pid)
+{
+    m->pid = pid;
+    m->next = marks;
+    marks = m;
+}
+
+void guardian_mark_remove(struct guardian_mark *m)
+{
+    for (struct guardian_mark **link = &marks; *link != NULL; link = &(*link)->next) {
+        if (*link == m) {
+            *link = m->next;
+            return;
+        }
+    }
+}
+
+bool guardian_mark_any(void)
+{
+    return marks != NULL;
+}
+
+static bool is_guardian(pid_t pid)
+{
+    for (const struct guardian_mark *m = marks; m != NULL; m = m->next)
+        if (m->pid == pid)
+            return true;
+    return false;
+}
+
 /* Finds what came to us from a dead guardian, into t: every child in another session than
- * ours and younger than the guardian, and all that descends from those. No process of a task can be
- * in our session: each task began with setsid, and nobody joins a session later. */
+ * ours and younger than the guardian, but for other guardians, and all that descends from those. No
+ * process of a task can be in our session: each task began with setsid, and nobody joins a session
+ * later. */
 static int find_orphans(struct tree *t, unsigned long long started)
 {
     pid_t self = getpid();
@@ -32,7 +65,7 @@ static int find_orphans(struct tree *t, unsigned long long started)
     for (size_t i = 0; i < t->n; i++) {
         const struct tree_proc *p = &t->procs[i];
 
-        if (p->ppid == self && (p->sid == session || p->start < started))
+        if (p->ppid == self && (p->sid == session || p->start < started || is_guardian(p->pid)))
             others[n++] = p->pid;
     }
     rc = tree_find(t, self, others, n);

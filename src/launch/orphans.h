@@ -3,9 +3,20 @@
 #ifndef PILOT_LAUNCH_ORPHANS_H
 #define PILOT_LAUNCH_ORPHANS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "launch/tree.h"
+
+/* A guardian of this process that has not been reaped. There may be several, and none is an orphan
+ * of another. Part of whoever started it. */
+struct guardian_mark {
+    struct guardian_mark *next;
+    pid_t pid;
+};
+void guardian_mark_add(struct guardian_mark *m, pid_t pid);
+void guardian_mark_remove(struct guardian_mark *m); /* does nothing when it is not there */
+bool guardian_mark_any(void);
 
 /* Kills and reaps the orphans of a guardian, which has been reaped, until none is left or for
  * bound_ms. started: when the guardian was started, as in tree_proc. t is scratch. */

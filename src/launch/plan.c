@@ -48,6 +48,8 @@ static char *make_pwd(struct plan *p, const char *dir)
 
     if (dir[0] != '/' && getcwd(here, sizeof(here)) == NULL)
         here[0] = '\0';
+    if (here[0] != '\0' && strcmp(dir, ".") == 0)
+        dir = "";
     need = strlen("PWD=") + strlen(here) + 1 + strlen(dir) + 1;
     if (need > p->pwd_cap) {
         char *pwd = realloc(p->pwd, need);
@@ -57,7 +59,8 @@ static char *make_pwd(struct plan *p, const char *dir)
         p->pwd = pwd;
         p->pwd_cap = need;
     }
-    snprintf(p->pwd, p->pwd_cap, "PWD=%s%s%s", here, here[0] != '\0' ? "/" : "", dir);
+    snprintf(p->pwd, p->pwd_cap, "PWD=%s%s%s", here, here[0] != '\0' && dir[0] != '\0' ? "/" : "",
+             dir);
     return p->pwd;
 }
 

@@ -64,13 +64,14 @@ struct slot {
     int64_t now_ms; /* of this turn, monotonic */
 
     /* The attempt. */
-    pid_t main_pid;      /* 0: reaped, or never started */
-    pid_t group;         /* session and process group of the main process */
-    int main_status;     /* of waitpid */
-    int64_t timeout_ms;  /* as asked */
-    int64_t deadline_ms; /* end of this state */
-    int64_t look_ms;     /* next look at the tree: LINGER, KILL */
-    int64_t pause_ms;    /* until the one after that */
+    pid_t main_pid;         /* 0: reaped, or never started */
+    pid_t group;            /* session and process group of the main process */
+    int main_status;        /* of waitpid */
+    int64_t timeout_ms;     /* as asked */
+    int64_t deadline_ms;    /* end of this state */
+    int64_t look_ms;        /* next look at the tree: LINGER, KILL */
+    int64_t pause_ms;       /* until the one after that */
+    struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
     /* Memory kept from attempt to attempt. */
@@ -178,7 +179,8 @@ static void enter_term(struct slot *s)
 }
 
 /* Whoever has an output file open may finish it; the others wait with it, for they may be what it
- * reads from. When nobody has, all are ended. */
+ * reads from. When nobody has, all are ended: at once after a program that had descriptors of the
+ * caller's, for then there are no files. */
 static void look_for_writers(struct slot *s)
 {
     int n = tree_find(&s->tree, s->self, NULL, 0);
@@ -253,6 +255,29 @@ static void on_deadline(struct slot *s)
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
+/* What becomes the program's output: its files, or what the caller passed. */
+static bool open_output(struct slot *s, const struct launch_request *req, struct spawn_spec *spec)
+{
+    struct attempt_result *res = &s->ev.result;
+
+    if (req->stdio_fd == 0) {
+        if (taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
+                         sizeof(res->message)) != 0)
+            return false;
+        spec->out_fd = s->dir.out_fd;
+        spec->err_fd = s->dir.err_fd;
+        return true;
+    }
+    if (s->passed.n != 2) {
+        snprintf(res->message, sizeof(res->message), "cannot receive the caller's descriptors: %s",
+                 strerror(EMFILE)); /* the one reason why the kernel leaves some out */
+        return false;
+    }
+    spec->in_fd = spec->out_fd = s->passed.v[0];
+    spec->err_fd = s->passed.v[1];
+    return true;
+}
+
 /* Up to the point where there is a process. False when there is none: message says why. */
 static bool start(struct slot *s, const struct launch_request *req)
 {
@@ -260,8 +285,7 @@ static bool start(struct slot *s, const struct launch_request *req)
     struct spawn_spec spec = {0};
     int errnum;
 
-    if (taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
-                     sizeof(res->message)) != 0)
+    if (!open_output(s, req, &spec))
         return false;
     errnum = cpubind_apply(&s->cpus, req->cpus);
     if (errnum != 0) {
@@ -273,8 +297,6 @@ static bool start(struct slot *s, const struct launch_request *req)
         snprintf(res->message, sizeof(res->message), "cannot start: out of memory");
         return false;
     }
-    spec.out_fd = s->dir.out_fd;
-    spec.err_fd = s->dir.err_fd;
     s->main_pid = s->group = spawn_task(&spec, s->report);
     if (s->main_pid == 0)
         spawn_describe(s->report, res->message, sizeof(res->message));
@@ -284,6 +306,7 @@ static bool start(struct slot *s, const struct launch_request *req)
 static void handle_run(struct slot *s, const struct launch_request *req)
 {
     struct attempt_result *res = &s->ev.result;
+    bool started;
 
     memset(&s->ev, 0, sizeof(s->ev));
     s->ev.key = req->key;
@@ -292,7 +315,9 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     s->main_status = 0;
     s->group = 0;
     s->timeout_ms = req->timeout_ms;
-    if (!start(s, req)) {
+    started = start(s, req);
+    wire_fds_close(&s->passed); /* or the caller would not see the end of the program's output */
+    if (!started) {
         fail_spawn(s);
         taskdir_close(&s->dir);
         send_result(s);
@@ -381,10 +406,15 @@ static int poll_timeout(const struct slot *s)
 
 static void receive(struct slot *s, int flags)
 {
-    ssize_t n = wire_recv(&s->rx, s->sock, flags, NULL);
+    struct wire_fds fds;
+    ssize_t n = wire_recv(&s->rx, s->sock, flags, &fds);
 
     if (n == 0 || (n < 0 && n != PILOT_EAGAIN))
         leave(s);
+    if (fds.n > 0) {
+        wire_fds_close(&s->passed);
+        s->passed = fds;
+    }
     handle_messages(s);
 }
 

@@ -90,7 +90,9 @@ static void child_stdin(const struct spawn_spec *spec, struct spawn_report *repo
 {
     int fd;
 
-    if (spec->stdin_path == NULL)
+    if (spec->in_fd > 0 && dup2(spec->in_fd, STDIN_FILENO) < 0)
+        child_fail(report, SPAWN_STDIN, errno, "the caller");
+    if (spec->in_fd > 0 || spec->stdin_path == NULL)
         return; /* that of the slot, which is /dev/null */
     fd = open(spec->stdin_path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || dup2(fd, STDIN_FILENO) < 0 || fcntl(STDIN_FILENO, F_SETFL, 0) < 0)

@@ -13,6 +13,7 @@ struct spawn_spec {
     const char *path; /* where a name without '/' is looked for */
     const char *cwd;
     const char *stdin_path; /* opened before the change to cwd; NULL: /dev/null */
+    int in_fd;              /* in place of stdin_path; 0: none */
     int out_fd;
     int err_fd;
 };

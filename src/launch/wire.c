@@ -6,6 +6,7 @@
 #include "launch/wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,7 @@ void wire_put_run(struct buf *b, const struct launch_request *req)
     put_cstr(b, req->cwd);
     put_cstr(b, req->stdin_path);
     put_cstr(b, req->cpus);
+    buf_put_u8(b, req->stdio_fd != 0);
     finish(b, at);
 }
 
@@ -213,6 +215,7 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     req->cwd = get_cstr(&r);
     req->stdin_path = get_cstr(&r);
     req->cpus = get_cstr(&r);
+    req->stdio_fd = req->stderr_fd = rd_u8(&r) != 0 ? -1 : 0;
     req->argv = out->argv.n > 0 ? out->argv.v : NULL;
     req->env = out->env.n > 0 ? out->env.v : NULL;
     if (req->id == NULL || (req->command == NULL) == (req->argv == NULL))
@@ -346,32 +349,61 @@ static int make_room(struct wire_rx *rx)
     return 0;
 }
 
-static int descriptor_of(struct msghdr *msg)
+int wire_fds_dup(struct wire_fds *to, const struct wire_fds *from)
 {
-    struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-    int fd = -1;
+    to->n = 0;
+    for (size_t i = 0; i < from->n; i++) {
+        int fd = fcntl(from->v[i], F_DUPFD_CLOEXEC, 3);
 
-    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-    return fd;
+        if (fd < 0) {
+            int errnum = errno;
+
+            wire_fds_close(to);
+            errno = errnum;
+            return PILOT_ESYS;
+        }
+        to->v[to->n++] = fd;
+    }
+    return 0;
 }
 
-ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, int *passed_fd)
+void wire_fds_close(struct wire_fds *fds)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
+    while (fds->n > 0)
+        close(fds->v[--fds->n]);
+}
+
+union fds_control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
+};
+
+/* Fewer than were sent when this process may not have so many open. */
+static void take_fds(struct msghdr *msg, struct wire_fds *fds)
+{
+    struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+    if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return;
+    fds->n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(fds->v, CMSG_DATA(c), fds->n * sizeof(int));
+}
+
+ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, struct wire_fds *fds)
+{
+    union fds_control control;
     struct iovec iov;
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t n;
 
+    if (fds != NULL)
+        fds->n = 0;
     if (make_room(rx) < 0)
         return PILOT_ENOMEM;
     iov.iov_base = rx->data + rx->end;
     iov.iov_len = rx->cap - rx->end;
     do {
-        if (passed_fd == NULL) {
+        if (fds == NULL) {
             n = recv(fd, iov.iov_base, iov.iov_len, flags);
         } else {
             msg.msg_control = control.bytes;
@@ -381,8 +413,8 @@ ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, int *passed_fd)
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? PILOT_EAGAIN : PILOT_ELOST;
-    if (passed_fd != NULL)
-        *passed_fd = descriptor_of(&msg);
+    if (fds != NULL)
+        take_fds(&msg, fds);
     rx->end += (size_t)n;
     return n;
 }
@@ -427,30 +459,29 @@ ssize_t wire_send(int fd, const void *data, size_t len, int flags)
     return (ssize_t)done;
 }
 
-int wire_send_fd(int fd, const struct buf *b, int passed_fd)
+ssize_t wire_send_fds(int fd, const void *data, size_t len, int flags, const struct wire_fds *fds)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec iov = {.iov_base = b->data, .iov_len = b->len};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
+    union fds_control control;
+    struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes};
     struct cmsghdr *c;
+    ssize_t rest;
     ssize_t n;
 
+    if (fds == NULL || fds->n == 0)
+        return wire_send(fd, data, len, flags);
     memset(&control, 0, sizeof(control));
+    msg.msg_controllen = CMSG_SPACE(fds->n * sizeof(int));
     c = CMSG_FIRSTHDR(&msg);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &passed_fd, sizeof(passed_fd));
+    c->cmsg_len = CMSG_LEN(fds->n * sizeof(int));
+    memcpy(CMSG_DATA(c), fds->v, fds->n * sizeof(int));
     do {
-        n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        n = sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     if (n < 0)
-        return PILOT_ELOST;
-    return wire_send(fd, b->data + n, b->len - (size_t)n, 0) < 0 ? PILOT_ELOST : 0;
+        return errno == EAGAIN && (flags & MSG_DONTWAIT) ? 0 : PILOT_ELOST;
+    rest = wire_send(fd, (const unsigned char *)data + n, len - (size_t)n, flags);
+    return rest < 0 ? rest : n + rest;
 }

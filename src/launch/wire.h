@@ -57,7 +57,8 @@ struct wire_strv {
     size_t cap;
 };
 
-/* A launch_request as received. The strings point into the message. Zero it before first use. */
+/* A launch_request as received. The strings point into the message. stdio_fd and stderr_fd are -1
+ * when descriptors come along, which wire_recv has. Zero it before first use. */
 struct wire_run {
     struct launch_request req;
     struct wire_strv argv;
@@ -85,6 +86,15 @@ int wire_get_result(const void *payload, size_t len, struct launch_event *out);
 
 /* ---- Transport ------------------------------------------------------------------------------- */
 
+/* Descriptors that travel with a message. */
+#define WIRE_FDS_MAX 2
+struct wire_fds {
+    int v[WIRE_FDS_MAX];
+    size_t n;
+};
+int wire_fds_dup(struct wire_fds *to, const struct wire_fds *from); /* 0, or PILOT_ESYS and errno */
+void wire_fds_close(struct wire_fds *fds);                          /* and empties it */
+
 /* What has been received and not been read yet. */
 struct wire_rx {
     unsigned char *data;
@@ -97,9 +107,9 @@ void wire_rx_fini(struct wire_rx *rx);
 
 /* Receives once: the number of bytes, 0 at the end of the stream, or a negative error:
  * PILOT_EAGAIN, PILOT_ELOST (reset), PILOT_ENOMEM. flags: MSG_DONTWAIT or 0. Moves what earlier
- * payloads pointed to. When passed_fd is not NULL it gets the descriptor that came along, -1 for
- * none. */
-ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, int *passed_fd);
+ * payloads pointed to. When fds is not NULL it gets the descriptors that came along: those of one
+ * message, whose first byte is among those received. */
+ssize_t wire_recv(struct wire_rx *rx, int fd, int flags, struct wire_fds *fds);
 
 /* The next whole message: 1, 0 when there is none yet, PILOT_EPROTO for a length beyond reason. */
 int wire_next(struct wire_rx *rx, enum wire_type *type, const void **payload, size_t *len);
@@ -108,7 +118,8 @@ int wire_next(struct wire_rx *rx, enum wire_type *type, const void **payload, si
  * PILOT_ELOST. Without MSG_DONTWAIT in flags it sends all. Raises no SIGPIPE. */
 ssize_t wire_send(int fd, const void *data, size_t len, int flags);
 
-/* Sends all of b and a descriptor with its first byte; waits for room. 0 or PILOT_ELOST. */
-int wire_send_fd(int fd, const struct buf *b, int passed_fd);
+/* The same with descriptors on the first byte, so they have been sent when the result is positive.
+ * fds may be NULL or empty. */
+ssize_t wire_send_fds(int fd, const void *data, size_t len, int flags, const struct wire_fds *fds);
 
 #endif

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "head/head.h"
 #include "launch/launch.h"
+#include "lib/task_json.h"
 #include "transport/transport.h"
 
 extern char **environ;
@@ -24,11 +25,14 @@ extern char **environ;
 
 struct pilot {
     struct pilot_options opt; /* its strings are ours */
-    char *workdir, *db;
+    char *workdir, *db, *hook, *hook_events;
     char **environ_before;
     struct transport *mpi;
-    struct head *head;        /* rank 0 */
-    struct agent *agent;      /* other ranks */
+    struct head *head;   /* rank 0 */
+    struct agent *agent; /* other ranks */
+    pilot_task_f *on_complete, *on_start;
+    pilot_end_f *on_end;
+    void *on_complete_arg, *on_start_arg, *on_end_arg;
     bool ran, left_early;
 };
 
@@ -59,10 +63,14 @@ static int copy_options(struct pilot *p, const struct pilot_options *o, struct p
     p->opt = *o;
     if ((o->workdir != NULL && (p->workdir = strdup(o->workdir)) == NULL) ||
         (o->db != NULL && (p->db = strdup(o->db)) == NULL) ||
+        (o->hook != NULL && (p->hook = strdup(o->hook)) == NULL) ||
+        (o->hook_events != NULL && (p->hook_events = strdup(o->hook_events)) == NULL) ||
         (p->environ_before = strv_dup(environ)) == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory");
     p->opt.workdir = p->workdir;
     p->opt.db = p->db;
+    p->opt.hook = p->hook;
+    p->opt.hook_events = p->hook_events;
     return 0;
 }
 
@@ -100,17 +108,19 @@ static int join(struct pilot *p, struct pilot_error *err)
     if (launched < 0)
         return launched;
     rc = launcher_start(&config.launcher, err);
-    if (rc < 0)
-        return rc;
-    if (launched) {
+    if (rc == 0 && p->hook != NULL && strcmp(p->hook, "-") != 0)
+        rc = launcher_start(&config.hook_launcher, err);
+    if (rc == 0 && launched)
         rc = open_mpi(p, err);
-        if (rc < 0) {
-            launcher_stop(config.launcher);
-            return rc;
-        }
-        config.mpi = p->mpi;
-        if (transport_rank(p->mpi) != 0)
-            return join_as_agent(p, config.launcher, err);
+    if (rc < 0) {
+        launcher_stop(config.hook_launcher);
+        launcher_stop(config.launcher);
+        return rc;
+    }
+    config.mpi = p->mpi;
+    if (launched && transport_rank(p->mpi) != 0) {
+        launcher_stop(config.hook_launcher);
+        return join_as_agent(p, config.launcher, err);
     }
     return head_create(&p->head, &config, err);
 }
@@ -156,6 +166,125 @@ API int64_t pilot_load_file(struct pilot *p, const char *path, struct pilot_erro
     return head_load_file(p->head, path, err);
 }
 
+/* ---- Tasks and callbacks --------------------------------------------------------------------- */
+
+API int64_t pilot_add_json(struct pilot *p, const char *json, struct pilot_error *err)
+{
+    return p->head != NULL ? head_add(p->head, "pilot_add_json", json, err) : 0;
+}
+
+API int pilot_add(struct pilot *p, const struct pilot_task *task, struct pilot_error *err)
+{
+    char *json;
+    int rc;
+
+    if (p->head == NULL)
+        return 0;
+    json = task_to_json(task, err);
+    if (json == NULL)
+        return err ? err->code : PILOT_EINVAL;
+    rc = (int)head_add(p->head, "pilot_add", json, err);
+    free(json);
+    return rc;
+}
+
+API int pilot_cancel(struct pilot *p, const char *id, struct pilot_error *err)
+{
+    return p->head != NULL ? head_cancel(p->head, id, err) : 0;
+}
+
+API void pilot_stop(struct pilot *p, const char *why)
+{
+    if (p->head != NULL)
+        head_stop_run(p->head, why);
+}
+
+static void call(struct pilot *p, pilot_task_f *f, void *arg, const struct head_report *r)
+{
+    const struct task_spec *spec = r->spec;
+    struct pilot_task task = {.id = spec->id,
+                              .command = spec->command,
+                              .argv = (const char *const *)spec->argv,
+                              .cores = spec->cores,
+                              .timeout_s = (double)spec->timeout_ms / 1e3,
+                              .priority = spec->priority,
+                              .max_retries = spec->max_retries,
+                              .env = (const char *const *)spec->env,
+                              .tags = spec->tags,
+                              .workdir = spec->workdir,
+                              .stdin_path = spec->stdin_path,
+                              .depends_on = (const char *const *)spec->depends_on};
+    char out[8192], errors[8192];
+    bool ran = r->attempts > 0 && r->status != TASK_RUNNING;
+    struct pilot_result result = {
+        .task_id = spec->id,
+        .task = &task,
+        .status = task_status_name(r->status),
+        .success = r->status == TASK_COMPLETED,
+        .returncode = ran && r->result->reason == REASON_EXIT ? r->result->exit_code : -1,
+        .reason = ran ? attempt_reason_name(r->result->reason) : "",
+        .duration_s = (double)(r->result->end_wall_ms - r->result->start_wall_ms) / 1e3,
+        .stdout_file = out,
+        .stderr_file = errors,
+        .node = r->node,
+        .attempts = r->attempts};
+
+    snprintf(out, sizeof(out), "%s/%s/stdout.txt", r->workdir, spec->id);
+    snprintf(errors, sizeof(errors), "%s/%s/stderr.txt", r->workdir, spec->id);
+    f(p, &result, arg);
+}
+
+static void on_started(void *arg, const struct head_report *r)
+{
+    struct pilot *p = arg;
+
+    call(p, p->on_start, p->on_start_arg, r);
+}
+
+static void on_ended(void *arg, const struct head_report *r)
+{
+    struct pilot *p = arg;
+
+    call(p, p->on_complete, p->on_complete_arg, r);
+}
+
+API void pilot_on_complete(struct pilot *p, pilot_task_f *f, void *arg)
+{
+    p->on_complete = f;
+    p->on_complete_arg = arg;
+}
+
+API void pilot_on_start(struct pilot *p, pilot_task_f *f, void *arg)
+{
+    p->on_start = f;
+    p->on_start_arg = arg;
+}
+
+API void pilot_on_end(struct pilot *p, pilot_end_f *f, void *arg)
+{
+    p->on_end = f;
+    p->on_end_arg = arg;
+}
+
+static int run_head(struct pilot *p, struct pilot_error *err)
+{
+    struct head_callbacks callbacks = {.started = p->on_start ? on_started : NULL,
+                                       .ended = p->on_complete ? on_ended : NULL,
+                                       .arg = p};
+    struct pilot_summary summary;
+    int rc;
+
+    head_set_callbacks(p->head, &callbacks);
+    rc = head_run(p->head, err);
+    if (rc >= 0 && p->on_end != NULL) {
+        head_get_summary(p->head, &summary);
+        p->on_end(p, &summary, p->on_end_arg);
+    }
+    return rc;
+}
+
+/* ---- Running --------------------------------------------------------------------------------- */
+
 static int serve_as_agent(struct pilot *p)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
@@ -176,7 +305,7 @@ API int pilot_run(struct pilot *p, struct pilot_error *err)
     p->ran = true;
     if (p->head == NULL)
         return serve_as_agent(p);
-    return head_run(p->head, err);
+    return run_head(p, err);
 }
 
 API void pilot_get_summary(const struct pilot *p, struct pilot_summary *out)
@@ -207,12 +336,17 @@ API void pilot_destroy(struct pilot *p)
     strv_free(p->environ_before);
     free(p->workdir);
     free(p->db);
+    free(p->hook);
+    free(p->hook_events);
     free(p);
     the_pilot = NULL;
 }
 
 API void pilot_exit(int status)
 {
+    pilot_destroy(the_pilot);
+    if (status < 0)
+        status = PILOT_EXIT_USAGE;
     if (!mpi_abandoned)
         exit(status);
     fflush(NULL);

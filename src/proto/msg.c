@@ -2,6 +2,7 @@
 /* Owns: the wire format. Must not know who sends or what a message does. */
 #include "proto/msg.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/error.h"
@@ -258,6 +259,27 @@ int msg_get_ended(struct rd *body, struct msg_ended *m)
         return PILOT_EPROTO;
     r->reason = (enum attempt_reason)reason;
     return finish(body);
+}
+
+void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text)
+{
+    size_t at = begin(frame, type);
+
+    buf_put_u32(frame, client);
+    buf_put_str(frame, text);
+    end(frame, at);
+}
+
+int msg_get_text(struct rd *body, struct msg_text *m)
+{
+    m->client = rd_u32(body);
+    m->text = rd_str(body);
+    if (finish(body) < 0) {
+        free(m->text);
+        m->text = NULL;
+        return PILOT_EPROTO;
+    }
+    return 0;
 }
 
 void msg_put_empty(struct buf *frame, enum msg_type type)

@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -27,16 +27,18 @@
 
 /*       name      number  direction */
 #define MSG_LIST(X)                                                                                \
-    X(HELLO, 1)   /* rank -> head: who I am, what I may use */                                     \
-    X(WELCOME, 2) /* head -> rank: your role, your node's CPUs, where things are */                \
-    X(READY, 3)   /* agent -> head: so many cores, or why not */                                   \
-    X(ASSIGN, 4)  /* head -> agent: use so many of them */                                         \
-    X(RUN, 5)     /* head -> agent: start this attempt */                                          \
-    X(KILL, 6)    /* head -> agent: end this attempt */                                            \
-    X(ENDED, 7)   /* agent -> head: this attempt has ended */                                      \
-    X(PING, 8)    /* both: I am alive */                                                           \
-    X(BYE, 9)     /* head -> rank: leave */                                                        \
-    X(GONE, 10)   /* agent -> head: nothing of mine is left, I am leaving */
+    X(HELLO, 1)    /* rank -> head: who I am, what I may use */                                    \
+    X(WELCOME, 2)  /* head -> rank: your role, your node's CPUs, where things are */               \
+    X(READY, 3)    /* agent -> head: so many cores, or why not */                                  \
+    X(ASSIGN, 4)   /* head -> agent: use so many of them */                                        \
+    X(RUN, 5)      /* head -> agent: start this attempt */                                         \
+    X(KILL, 6)     /* head -> agent: end this attempt */                                           \
+    X(ENDED, 7)    /* agent -> head: this attempt has ended */                                     \
+    X(PING, 8)     /* both: I am alive */                                                          \
+    X(BYE, 9)      /* head -> rank: leave */                                                       \
+    X(GONE, 10)    /* agent -> head: nothing of mine is left, I am leaving */                      \
+    X(REQUEST, 11) /* agent -> head: a client of the node's control socket asks (JSON) */          \
+    X(REPLY, 12)   /* head -> agent: the answer to it (JSON) */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -47,9 +49,9 @@ const char *msg_type_name(unsigned type); /* "?" for an unknown one */
 
 struct msg_hello {
     char host[MSG_NAME_MAX];
-    char version[32];          /* of the program: all ranks must be the same */
-    char cpus[MSG_CPUS_MAX];   /* list of CPUs that this rank may use */
-    uint32_t slurm_cpus;       /* CPUs that Slurm gave the job on this node; 0: not under Slurm */
+    char version[32];        /* of the program: all ranks must be the same */
+    char cpus[MSG_CPUS_MAX]; /* list of CPUs that this rank may use */
+    uint32_t slurm_cpus;     /* CPUs that Slurm gave the job on this node; 0: not under Slurm */
     int64_t pid;
 };
 
@@ -58,37 +60,37 @@ enum msg_role { ROLE_AGENT = 1, ROLE_SURPLUS = 2 };
 struct msg_welcome {
     enum msg_role role;
     char node[MSG_NAME_MAX];
-    char cpus[MSG_CPUS_MAX];   /* union of what the node's ranks may use */
-    char workdir[4096];        /* absolute; "": nothing will be run (a dry run) */
+    char cpus[MSG_CPUS_MAX]; /* union of what the node's ranks may use */
+    char workdir[4096];      /* absolute; "": nothing will be run (a dry run) */
     int64_t grace_ms;
-    int64_t silence_ms;        /* the head is lost after so long without a message; 0: never */
+    int64_t silence_ms; /* the head is lost after so long without a message; 0: never */
     bool use_hyperthreads;
     bool no_pin;
     bool keep_env;
 };
 
 struct msg_ready {
-    uint32_t cores;            /* 0: cannot run tasks; text says why */
-    char map[MSG_TEXT_MAX];    /* for people */
-    char text[MSG_TEXT_MAX];   /* a warning or the error; "" */
+    uint32_t cores;          /* 0: cannot run tasks; text says why */
+    char map[MSG_TEXT_MAX];  /* for people */
+    char text[MSG_TEXT_MAX]; /* a warning or the error; "" */
 };
 
 struct msg_assign {
     uint32_t cores;
-    bool is_virtual;           /* they stand for no hardware: no pinning */
+    bool is_virtual; /* they stand for no hardware: no pinning */
 };
 
 struct msg_run {
     task_id_t task;
     uint32_t attempt;
-    struct task_spec spec;     /* decoded: owned, task_spec_fini */
+    struct task_spec spec; /* decoded: owned, task_spec_fini */
 };
 
 struct msg_kill {
     task_id_t task;
     uint32_t attempt;
     enum attempt_reason reason;
-    bool now;                  /* KILL at once */
+    bool now; /* KILL at once */
 };
 
 struct msg_ended {
@@ -98,7 +100,14 @@ struct msg_ended {
     struct attempt_result result;
 };
 
-/* ---- Encoding: each appends one message to frame (which gets its magic with the first) -------- */
+/* REQUEST and REPLY. */
+struct msg_text {
+    uint32_t client; /* the agent's number for who asks; comes back in the REPLY */
+    char *text;      /* decoded: owned, free */
+};
+
+/* ---- Encoding: each appends one message to frame (which gets its magic with the first) --------
+ */
 void msg_put_hello(struct buf *frame, const struct msg_hello *m);
 void msg_put_welcome(struct buf *frame, const struct msg_welcome *m);
 void msg_put_ready(struct buf *frame, const struct msg_ready *m);
@@ -108,6 +117,7 @@ void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void
                  size_t spec_len);
 void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
+void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
 void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE */
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
@@ -127,8 +137,10 @@ int msg_get_assign(struct rd *body, struct msg_assign *m);
 int msg_get_run(struct rd *body, struct msg_run *m);
 int msg_get_kill(struct rd *body, struct msg_kill *m);
 int msg_get_ended(struct rd *body, struct msg_ended *m);
+int msg_get_text(struct rd *body, struct msg_text *m);
 
-/* ---- A task as bytes: what the head keeps of each task, and the tail of RUN ------------------- */
+/* ---- A task as bytes: what the head keeps of each task, and the tail of RUN -------------------
+ */
 
 /* Equal content gives equal bytes. */
 void spec_pack(struct buf *b, const struct task_spec *spec);

@@ -60,7 +60,8 @@ int spec_unpack(struct rd *r, struct task_spec *spec)
     if (has & HAS_STDIN)
         spec->stdin_path = rd_str(r);
     spec->depends_on = rd_strv(r);
-    if (!rd_ok(r) || has > 15 || spec->cores == 0 || (spec->command == NULL) == (spec->argv == NULL)) {
+    if (!rd_ok(r) || has > 15 || spec->cores == 0 ||
+        (spec->command == NULL) == (spec->argv == NULL)) {
         task_spec_fini(spec);
         return PILOT_EPROTO;
     }

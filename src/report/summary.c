@@ -5,6 +5,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,14 +205,16 @@ void summary_lines(struct screen *s, const struct report_end *e, const struct su
 void summary_last_line(struct screen *s, const struct pilot_summary *sum)
 {
     struct buf *b = screen_begin_bare(s);
-    char completed[TEXT_NUM], failed[TEXT_NUM], wall[TEXT_NUM], cpu[TEXT_NUM], speedup[TEXT_NUM];
+    char wall[TEXT_NUM], cpu[TEXT_NUM], speedup[TEXT_NUM];
 
     if (b == NULL)
         return;
-    text_add(b, "Completed: %s | Failed: %s | Wall time: %s | CPU time: %s (%sx speedup)",
-             text_count(completed, sum->completed), text_count(failed, sum->failed),
-             text_duration(wall, sum->wall_s), text_duration(cpu, sum->cpu_s),
-             text_tenths(speedup, ratio(sum->cpu_s, sum->wall_s)));
+    /* Plain numbers: scripts read this line. */
+    text_add(b,
+             "Completed: %" PRIu64 " | Failed: %" PRIu64
+             " | Wall time: %s | CPU time: %s (%sx speedup)",
+             sum->completed, sum->failed, text_duration(wall, sum->wall_s),
+             text_duration(cpu, sum->cpu_s), text_tenths(speedup, ratio(sum->cpu_s, sum->wall_s)));
     screen_end(s);
 }
 

@@ -98,7 +98,7 @@ void sql_rollback(struct store *s);
 /* ---- queue.c ----------------------------------------------------------------------------------
  */
 
-enum op_kind { OP_PUT, OP_REPLACE, OP_STARTED, OP_ENDED, OP_STATUS, OP_META };
+enum op_kind { OP_PUT, OP_REPLACE, OP_STARTED, OP_ENDED, OP_STATUS, OP_ANSWERED, OP_META };
 #define OP_TEXTS 3
 
 /* One queued change. Its texts lie behind it, each with a NUL. */
@@ -108,6 +108,7 @@ struct op {
     task_id_t task;
     uint32_t attempt;
     enum task_status status;
+    bool tell; /* ENDED, STATUS: this end is to be told to the hook */
     union {
         struct {
             uint32_t cores;
@@ -128,7 +129,7 @@ struct op {
             int64_t sys_us;
             int64_t max_rss_kib;
         } ended; /* texts: node, cpus, message */
-    } u;         /* STATUS: texts: why. META: texts: key, value */
+    } u;         /* STATUS: texts: why. ANSWERED: none. META: texts: key, value */
     size_t len[OP_TEXTS];
     const char *text[OP_TEXTS];
 };
@@ -164,6 +165,7 @@ enum statement {
     ST_END_ATTEMPT,
     ST_END_TASK,
     ST_STATUS,
+    ST_ANSWERED,
     ST_META,
     ST_HEARTBEAT,
     ST_COUNT,
@@ -221,7 +223,8 @@ struct store {
     pthread_cond_t wake;
     struct queue_pos goal; /* the newest barrier */
     uint64_t goal_number;
-    bool idle; /* the thread waits for a barrier, not for time */
+    uint64_t hurried; /* the newest barrier that somebody waits for; 0: none yet */
+    bool idle;        /* the thread waits for a barrier, not for time */
     bool stop;
 
     /* Shared, without it. failure is written once, before failed becomes true. */

@@ -3,6 +3,8 @@
  * decide what runs again: that is the scheduler's. */
 #include "store/internal.h"
 
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -36,17 +38,79 @@ static int close_open_attempts(struct store *s, struct pilot_error *err)
     return rc;
 }
 
+static const char *text_or_empty(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+    return text ? text : "";
+}
+
+/* Seconds to units of 1/scale seconds; NULL to 0. */
+static int64_t scaled(sqlite3_stmt *stmt, int column, double scale)
+{
+    return (int64_t)(sqlite3_column_double(stmt, column) * scale + 0.5);
+}
+
+/* From the row of the attempt that stmt stands on. */
+static int row_to_result(struct store *s, sqlite3_stmt *stmt, struct store_task *task,
+                         struct pilot_error *err)
+{
+    const char *reason = (const char *)sqlite3_column_text(stmt, 2);
+    struct attempt_result *r = &task->result;
+
+    task->node = text_or_empty(stmt, 0);
+    task->cpus = text_or_empty(stmt, 1);
+    if (!attempt_reason_parse(reason ? reason : "lost", &r->reason)) /* NULL: still open */
+        return err_set(err, PILOT_EPROTO,
+                       "attempt %u of task '%s' in %s ended for the unknown reason '%s'; set it to "
+                       "'exit' if it exited by itself, or to 'lost'",
+                       task->attempts, task->id, s->place.given, reason);
+    r->exit_code = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int(stmt, 3);
+    r->signal = sqlite3_column_int(stmt, 4);
+    r->start_wall_ms = scaled(stmt, 5, 1e3);
+    r->end_wall_ms = scaled(stmt, 6, 1e3);
+    r->user_us = scaled(stmt, 7, 1e6);
+    r->sys_us = scaled(stmt, 8, 1e6);
+    r->max_rss_kib = sqlite3_column_int64(stmt, 9);
+    snprintf(r->message, sizeof(r->message), "%s", text_or_empty(stmt, 10));
+    return 0;
+}
+
+/* How the last attempt ended, for those few tasks whose end is still to be told. stmt: attempt ?2
+ * of the task with the id ?1; the texts in task are valid until it is reset. */
+static int load_result(struct store *s, sqlite3_stmt *stmt, struct store_task *task,
+                       struct pilot_error *err)
+{
+    sqlite3_reset(stmt);
+    sqlite3_bind_text(stmt, 1, task->id, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 2, task->attempts);
+    switch (sqlite3_step(stmt)) {
+    case SQLITE_ROW:
+        return row_to_result(s, stmt, task, err);
+    case SQLITE_DONE: /* skipped or cancelled before it ran */
+        return 0;
+    default:
+        return sql_fail(s, err, "read");
+    }
+}
+
 static int row_to_task(struct store *s, sqlite3_stmt *stmt, int64_t expected,
                        struct store_task *task, struct pilot_error *err)
 {
     const char *status = (const char *)sqlite3_column_text(stmt, 3);
 
-    task->task = (task_id_t)expected;
-    task->id = (const char *)sqlite3_column_text(stmt, 1);
-    task->spec_json = (const char *)sqlite3_column_text(stmt, 2);
-    task->attempts = (unsigned)sqlite3_column_int64(stmt, 4);
-    task->failures = (unsigned)sqlite3_column_int64(stmt, 5);
-    task->losses = (unsigned)sqlite3_column_int64(stmt, 6);
+    *task = (struct store_task){
+        .task = (task_id_t)expected,
+        .id = (const char *)sqlite3_column_text(stmt, 1),
+        .spec_json = (const char *)sqlite3_column_text(stmt, 2),
+        .attempts = (unsigned)sqlite3_column_int64(stmt, 4),
+        .failures = (unsigned)sqlite3_column_int64(stmt, 5),
+        .losses = (unsigned)sqlite3_column_int64(stmt, 6),
+        .told = sqlite3_column_type(stmt, 7) != SQLITE_NULL && sqlite3_column_int(stmt, 7) == 0,
+        .result = {.reason = REASON_EXIT},
+        .node = "",
+        .cpus = "",
+    };
     if (task->id == NULL || task->spec_json == NULL || status == NULL)
         return err_set(err, PILOT_ENOMEM, "memory is short for the tasks of %s", s->place.given);
     if (sqlite3_column_int64(stmt, 0) != expected)
@@ -64,24 +128,30 @@ static int row_to_task(struct store *s, sqlite3_stmt *stmt, int64_t expected,
 
 int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *err)
 {
-    sqlite3_stmt *stmt = NULL;
+    sqlite3_stmt *stmt = NULL, *last = NULL;
     struct store_task task;
     int rc, step;
 
     if ((rc = close_open_attempts(s, err)) < 0)
         return rc;
     rc = sql_prepare(s,
-                     "SELECT seq, id, spec, status, attempts, failures, losses"
+                     "SELECT seq, id, spec, status, attempts, failures, losses, told"
                      " FROM tasks ORDER BY seq",
                      &stmt, err);
-    if (rc < 0)
-        return rc;
+    if (rc == 0)
+        rc = sql_prepare(s,
+                         "SELECT node, cpus, reason, exit_code, signal, started_at, finished_at,"
+                         " user_seconds, sys_seconds, max_rss_kib, message"
+                         " FROM attempts WHERE id = ?1 AND attempt = ?2",
+                         &last, err);
     for (int64_t n = 0; rc >= 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE; n++) {
         if (step != SQLITE_ROW)
             rc = sql_fail(s, err, "read");
-        else if ((rc = row_to_task(s, stmt, n, &task, err)) == 0)
+        else if ((rc = row_to_task(s, stmt, n, &task, err)) == 0 &&
+                 (!task.told || (rc = load_result(s, last, &task, err)) == 0))
             rc = f(arg, &task, err);
     }
+    sqlite3_finalize(last);
     sqlite3_finalize(stmt);
     return rc < 0 ? rc : 0;
 }

@@ -6,6 +6,7 @@
  * written: on some network file systems everything before it succeeds although it cannot. */
 #include "store/internal.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,15 +178,16 @@ static void describe_holder(const struct store_owner *owner, int64_t now_ms, cha
 
     gmtime_r(&now, &tm);
     strftime(since, sizeof(since), "%Y-%m-%d %H:%M:%S UTC", &tm);
-    snprintf(text, size, "host %s, pid %lld%s%s, since %s", owner->host, (long long)owner->pid,
-             owner->job[0] ? ", " : "", owner->job, since);
+    snprintf(text, size, "host %s, pid %lld%s%s, since %s%s%s", owner->host, (long long)owner->pid,
+             owner->job[0] ? ", " : "", owner->job, since, owner->workdir ? "\nworkdir " : "",
+             owner->workdir ? owner->workdir : "");
 }
 
 static int open_database(struct store *s, enum store_mode mode, const struct store_owner *owner,
                          const struct store_setup *setup, struct pilot_error *err)
 {
     int64_t now_ms = clock_wall_ms();
-    char holder[HOLDER_MAX];
+    char holder[HOLDER_MAX + PATH_MAX];
     int rc;
 
     describe_holder(owner, now_ms, holder, sizeof(holder));

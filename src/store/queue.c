@@ -211,7 +211,7 @@ void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, co
 
 void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
                          const char *cpus, const struct attempt_result *result,
-                         enum task_status status)
+                         enum task_status status, bool tell)
 {
     const size_t len[OP_TEXTS] = {strlen(node), length(cpus), strlen(result->message)};
     struct op *op = append(s, OP_ENDED, task, len);
@@ -220,6 +220,7 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
         return;
     op->attempt = attempt;
     op->status = status;
+    op->tell = tell;
     op->u.ended.reason = result->reason;
     op->u.ended.exit_code = result->exit_code;
     op->u.ended.signal = result->signal;
@@ -233,7 +234,8 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
     set_text(op, 2, result->message);
 }
 
-void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why)
+void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why,
+                       bool tell)
 {
     const size_t len[OP_TEXTS] = {length(why)};
     struct op *op = append(s, OP_STATUS, task, len);
@@ -241,7 +243,13 @@ void store_task_status(struct store *s, task_id_t task, enum task_status status,
     if (op == NULL)
         return;
     op->status = status;
+    op->tell = tell;
     set_text(op, 0, why ? why : "");
+}
+
+void store_event_answered(struct store *s, task_id_t task)
+{
+    append(s, OP_ANSWERED, task, (const size_t[OP_TEXTS]){0});
 }
 
 void store_put_meta(struct store *s, const char *key, const char *value)
@@ -270,6 +278,18 @@ uint64_t store_barrier(struct store *s)
     if (wake)
         pthread_cond_signal(&s->wake);
     return s->barriers;
+}
+
+void store_hurry(struct store *s)
+{
+    bool wake;
+
+    pthread_mutex_lock(&s->lock);
+    wake = s->hurried != s->goal_number;
+    s->hurried = s->goal_number;
+    pthread_mutex_unlock(&s->lock);
+    if (wake)
+        pthread_cond_signal(&s->wake);
 }
 
 uint64_t store_committed(const struct store *s)

@@ -57,8 +57,14 @@ static const char step_0_to_1[] =
     "  since REAL, heartbeat REAL    -- seconds since 1970 UTC\n"
     ");\n";
 
+/* No index on it: store_load reads every row in any case. */
+static const char step_1_to_2[] =
+    "ALTER TABLE tasks ADD COLUMN told INTEGER"
+    " /* its end, to the hook: 0 not answered yet, 1 answered, NULL nothing to tell */";
+
 const char *const schema_steps[] = {
     step_0_to_1,
+    step_1_to_2,
 };
 const int schema_step_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
 

@@ -25,7 +25,9 @@ enum store_mode {
 struct store_owner {
     const char *host;
     int64_t pid;
-    const char *job; /* "slurm 1234" or "" */
+    const char *job;     /* "slurm 1234" or "" */
+    const char *workdir; /* absolute; goes into the lock file, for clients that know only the
+                          * database; NULL: none */
 };
 
 /* Opens or makes the database, checks its version (migrating older ones), takes the lock that keeps
@@ -43,8 +45,13 @@ struct store_task {
     enum task_status status;
     unsigned attempts; /* all attempts so far */
     unsigned failures; /* those that count against max_retries */
-    unsigned losses;   /* those that ended with REASON_LOST; an attempt that was still running when
-                        * the pilot died counts as one (store_load records it) */
+    bool told;         /* its end is still to be told to a hook: see store_attempt_ended */
+    /* Of the last attempt, when told is set; reason REASON_EXIT and zeros when there was none. */
+    struct attempt_result result;
+    const char *node; /* "" if there was none */
+    const char *cpus; /* "" if not pinned */
+    unsigned losses;  /* those that ended with REASON_LOST; an attempt that was still running when
+                       * the pilot died counts as one (store_load records it) */
 };
 typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_error *err);
 
@@ -68,14 +75,18 @@ void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, co
 /* An attempt has ended; the task is now `status` (pending when it will be retried). cpus: the
  * pinned set, "" if not pinned. A start_wall_ms of 0 leaves the start as store_attempt_started gave
  * it. Fills exit_code, node, started_at, finished_at, reason of the task too, and counts a failure
- * (exit code not 0, signal, timeout, spawn) or a loss. */
+ * (exit code not 0, signal, timeout, spawn) or a loss. tell: a hook is to be told, which store_load
+ * asks for (told) until store_event_answered; means nothing unless status is final. */
 void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
                          const char *cpus, const struct attempt_result *result,
-                         enum task_status status);
+                         enum task_status status, bool tell);
 /* A status that comes from no attempt: skipped, cancelled, pending again (--retry-failed, which
  * resets the count of failures). why: a few words, kept in the column reason ("dependency a
  * failed"). */
-void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why);
+void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why,
+                       bool tell);
+/* The hook has answered the end of this task. */
+void store_event_answered(struct store *s, task_id_t task);
 /* A key of the table meta. */
 void store_put_meta(struct store *s, const char *key, const char *value);
 
@@ -84,6 +95,8 @@ void store_put_meta(struct store *s, const char *key, const char *value);
  * lies between two of them is committed together. */
 uint64_t store_barrier(struct store *s);
 uint64_t store_committed(const struct store *s);
+/* Somebody waits for the newest barrier: commit it now, however short ago the last commit was. */
+void store_hurry(struct store *s);
 /* An eventfd, readable after new commits and after a failure; the caller reads it empty. */
 int store_fd(const struct store *s);
 /* False, or true and why: from then on nothing is committed any more. */

@@ -3,7 +3,8 @@
  *
  * A transaction takes everything up to the newest barrier and ends there, never between two. It
  * begins no sooner than PACE_US after the one before began, since under load barriers come by the
- * thousand a second; a barrier after a quiet time is committed at once.
+ * thousand a second; a barrier after a quiet time is committed at once, and so is one that somebody
+ * waits for (store_hurry).
  *
  * The start of an attempt is held back until the end of the pass, since the end of the attempt
  * often follows in the same pass and overwrites all that the start would have written. A pass is
@@ -30,7 +31,7 @@ static const char *const statements[ST_COUNT] = {
     [ST_REPLACE] = "UPDATE tasks SET id = ?2, status = ?3, cores = ?4, priority = ?5,"
                    " max_retries = ?6, timeout = ?7, command = ?8, spec = ?9, attempts = 0,"
                    " failures = 0, losses = 0, exit_code = NULL, node = NULL, started_at = NULL,"
-                   " finished_at = NULL, reason = NULL WHERE seq = ?1",
+                   " finished_at = NULL, reason = NULL, told = NULL WHERE seq = ?1",
     [ST_FORGET] = "DELETE FROM attempts WHERE id = (SELECT id FROM tasks WHERE seq = ?1)",
     [ST_START_ATTEMPT] = "INSERT OR REPLACE INTO attempts (id, attempt, node, started_at)"
                          " SELECT id, ?2, ?3, ?4 FROM tasks WHERE seq = ?1",
@@ -49,11 +50,14 @@ static const char *const statements[ST_COUNT] = {
         " max_rss_kib = excluded.max_rss_kib, message = excluded.message",
     [ST_END_TASK] = "UPDATE tasks SET attempts = max(attempts, ?2), node = ?3,"
                     " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
-                    " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10"
+                    " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10,"
+                    " told = ?11"
                     " WHERE seq = ?1",
     /* Node, times and exit code stay those of the last attempt. */
-    [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3,"
+    [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3, told = ?4,"
                   " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END WHERE seq = ?1",
+    /* An answer may come when the task is to run again; then it is about nothing any more. */
+    [ST_ANSWERED] = "UPDATE tasks SET told = CASE told WHEN 0 THEN 1 ELSE told END WHERE seq = ?1",
     [ST_META] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
     [ST_HEARTBEAT] = "UPDATE owner SET heartbeat = ?1",
 };
@@ -248,6 +252,15 @@ static int write_started(struct store *s, const struct op *op, struct pilot_erro
     return rc;
 }
 
+/* 0: the hook is still to be told. NULL: it is not, above all when the task will run again. */
+static void bind_told(sqlite3_stmt *stmt, int column, const struct op *op)
+{
+    if (op->tell && op->status != TASK_PENDING && op->status != TASK_RUNNING)
+        sqlite3_bind_int(stmt, column, 0);
+    else
+        sqlite3_bind_null(stmt, column);
+}
+
 /* Does this attempt count against max_retries? */
 static bool is_failure(const struct op *op)
 {
@@ -303,6 +316,7 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     bind_word(task, 8, task_status_name(op->status));
     sqlite3_bind_int(task, 9, is_failure(op));
     sqlite3_bind_int(task, 10, op->u.ended.reason == REASON_LOST);
+    bind_told(task, 11, op);
     return run_on_task(s, ST_END_TASK, op, err);
 }
 
@@ -313,7 +327,14 @@ static int write_status(struct store *s, const struct op *op, struct pilot_error
     sqlite3_bind_int64(stmt, 1, op->task);
     bind_word(stmt, 2, task_status_name(op->status));
     sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+    bind_told(stmt, 4, op);
     return run_on_task(s, ST_STATUS, op, err);
+}
+
+static int write_answered(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    sqlite3_bind_int64(s->writer.stmt[ST_ANSWERED], 1, op->task);
+    return run_on_task(s, ST_ANSWERED, op, err);
 }
 
 static int write_meta(struct store *s, const struct op *op, struct pilot_error *err)
@@ -349,6 +370,8 @@ static int write_op(struct store *s, const struct op *op, struct pilot_error *er
         return write_ended(s, op, start_wall_ms, err);
     case OP_STATUS:
         return write_status(s, op, err);
+    case OP_ANSWERED:
+        return write_answered(s, op, err);
     case OP_META:
         return write_meta(s, op, err);
     }
@@ -424,14 +447,15 @@ static bool next_goal(struct store *s, struct queue_pos *goal, uint64_t *number)
     pthread_mutex_lock(&s->lock);
     while (!atomic_load(&s->failed)) {
         int64_t due_us = s->writer.commit_us + s->pace_us;
+        uint64_t committed = atomic_load(&s->committed);
 
-        if (s->goal_number == atomic_load(&s->committed)) {
+        if (s->goal_number == committed) {
             if (s->stop)
                 break;
             s->idle = true;
             pthread_cond_wait(&s->wake, &s->lock);
             s->idle = false;
-        } else if (s->stop || clock_mono_us() >= due_us) {
+        } else if (s->stop || s->hurried > committed || clock_mono_us() >= due_us) {
             *goal = s->goal;
             *number = s->goal_number;
             found = true;

@@ -20,14 +20,14 @@
 
 enum { TAG_FRAME = 1, TAG_CARD = 2 };
 
-#define PROBES 10            /* calls into MPI before we believe that nothing is there */
-#define NAP_ANNOUNCED_US 50  /* a bell has announced more than has come */
-#define NAP_SENDING_US 200   /* an own send is incomplete */
-#define NAP_STALE_US 10000   /* either of them for more than a second: a peer is in trouble */
-#define NAP_BELL_US 100000   /* safety net */
-#define NAP_MIN_US 1000      /* without bells */
+#define PROBES 10           /* calls into MPI before we believe that nothing is there */
+#define NAP_ANNOUNCED_US 50 /* a bell has announced more than has come */
+#define NAP_SENDING_US 200  /* an own send is incomplete */
+#define NAP_STALE_US 10000  /* either of them for more than a second: a peer is in trouble */
+#define NAP_BELL_US 100000  /* safety net */
+#define NAP_MIN_US 1000     /* without bells */
 #define NAP_MAX_US 10000
-#define BELL_LATE_US 100000  /* a frame whose bell has not come by then counts as a miss */
+#define BELL_LATE_US 100000 /* a frame whose bell has not come by then counts as a miss */
 #define BELL_MISSES 3
 
 struct peer {
@@ -340,7 +340,7 @@ static int64_t impatient(int64_t *since_us, int64_t now_us, int64_t nap_us)
 static int64_t mpi_nap_us(struct transport *t, int64_t now_us)
 {
     struct mpi *m = self(t);
-    bool announced = m->first != NULL, trusted = m->bell.fd >= 0;
+    bool announced = false, trusted = m->bell.fd >= 0;
     int64_t nap = NAP_BELL_US;
 
     reap_sends(m);
@@ -352,6 +352,8 @@ static int64_t mpi_nap_us(struct transport *t, int64_t now_us)
         announced = announced || p->announced > p->received;
         trusted = trusted && p->has_route && p->misses < BELL_MISSES;
     }
+    for (const struct in *in = m->first; in != NULL; in = in->next)
+        announced = announced || !m->peers[in->peer].lost;
     if (!announced)
         m->announced_since_us = 0;
     if (!other_sends_pending(m))

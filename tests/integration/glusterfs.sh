@@ -99,6 +99,31 @@ test_the_other_host_goes_on_after_a_kill() {
     assert_eq "losses, attempts" "done 0 1,last 0 1,waits 1 2" "$(sql "select id || ' ' || losses || ' ' || attempts from tasks order by id" "$B/crash/state.db" | paste -sd,)"
 }
 
+# As from a login node: another name, another mount. Both sides keep what they have seen of the directory.
+test_tasks_are_added_from_the_other_mount() {
+    local i
+    start_on_a added
+    login() { unshare -u sh -c 'hostname login && exec "$@"' sh timeout 30 "$PILOT" add --workdir "$B/added" "$@"; }
+    for i in 1 2 3; do
+        TIMEFORMAT="  add: %R s"
+        time login --id l$i --command true >>ids || fail "add ended with $?"
+    done
+    assert_file ids "l1
+l2
+l3"
+    status=0
+    login --id l1 --command false >out2 2>err2 || status=$?
+    assert_eq "exit status of a refusal" 1 "$status"
+    assert_contains err2 "task 'l1' is there already with other content"
+    touch "$A/added/go"
+    pilot_wait 60
+    assert_eq "exit status" 0 "$status"
+    assert_eq statuses "completed 6" "$(statuses "$B/added/state.db")"
+    status=0
+    login --command true >out2 2>err2 || status=$?
+    assert_eq "exit status after the end" 3 "$status"
+}
+
 refused_as_in_use() { grep -qF "in use by another pilot" err; }
 
 # The other host has looked at the state all the time, so that its caches are old when the first

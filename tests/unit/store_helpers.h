@@ -134,12 +134,38 @@ static inline struct attempt_result result_of(enum attempt_reason reason, int ex
                                    .max_rss_kib = 2048};
 }
 
-static inline void end(struct store *s, task_id_t task, unsigned attempt,
-                       enum attempt_reason reason, int exit_code, enum task_status status)
+static inline void end_and_tell(struct store *s, task_id_t task, unsigned attempt,
+                                enum attempt_reason reason, int exit_code, enum task_status status,
+                                bool tell)
 {
     struct attempt_result r = result_of(reason, exit_code);
 
-    store_attempt_ended(s, task, attempt, "n1", "0-1", &r, status);
+    store_attempt_ended(s, task, attempt, "n1", "0-1", &r, status, tell);
+}
+
+static inline void end(struct store *s, task_id_t task, unsigned attempt,
+                       enum attempt_reason reason, int exit_code, enum task_status status)
+{
+    end_and_tell(s, task, attempt, reason, exit_code, status, false);
+}
+
+/* A store_task_f that appends a line or two to the text arg, of 4096 bytes. */
+static inline int note_task(void *arg, const struct store_task *t, struct pilot_error *e)
+{
+    char *text = arg;
+    size_t at = strlen(text);
+
+    (void)e;
+    snprintf(text + at, 4096 - at, "%u %s %s %s %u %u %u\n", t->task, t->id, t->spec_json,
+             task_status_name(t->status), t->attempts, t->failures, t->losses);
+    at = strlen(text);
+    if (t->told)
+        snprintf(text + at, 4096 - at, "  to tell: %s %d %d %lld-%lld %g+%g %lld %s %s '%s'\n",
+                 attempt_reason_name(t->result.reason), t->result.exit_code, t->result.signal,
+                 (long long)t->result.start_wall_ms, (long long)t->result.end_wall_ms,
+                 (double)t->result.user_us / 1e6, (double)t->result.sys_us / 1e6,
+                 (long long)t->result.max_rss_kib, t->node, t->cpus, t->result.message);
+    return 0;
 }
 
 static inline sqlite3 *look(void)

@@ -317,7 +317,8 @@ static void put_all(struct buf *b, int which)
                                            .stdin_path = "in",
                                            .timeout_ms = INT64_MAX,
                                            .cpus = "0-3,8"};
-    const struct launch_request by_command = {.key = 8, .id = "x", .attempt = 1, .command = ""};
+    const struct launch_request by_command = {
+        .key = 8, .id = "x", .attempt = 1, .command = "", .stdio_fd = 5, .stderr_fd = 6};
     const struct launch_event ev = {.key = 9,
                                     .result = {.reason = REASON_SPAWN,
                                                .exit_code = -1,
@@ -396,10 +397,12 @@ static int get_any(int which, const void *p, size_t len, bool whole)
             assert_string_equal(run.req.cwd, "/c");
             assert_string_equal(run.req.stdin_path, "in");
             assert_string_equal(run.req.cpus, "0-3,8");
+            assert_true(run.req.stdio_fd == 0 && run.req.stderr_fd == 0);
         } else if (whole) {
             assert_string_equal(run.req.command, "");
             assert_true(run.req.argv == NULL && run.req.env == NULL && run.req.cwd == NULL &&
                         run.req.stdin_path == NULL && run.req.cpus == NULL);
+            assert_true(run.req.stdio_fd == -1 && run.req.stderr_fd == -1); /* come along */
         }
         wire_run_fini(&run);
         return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The state database: what the tables hold, who may open it, migrations. Failing disks and kills
- * are in test_store_faults.c. */
+/* The state database: what the tables hold, who may open it, migrations. What a hook is told is in
+ * test_store_told.c, failing disks and kills are in test_store_faults.c. */
 #include "store_helpers.h"
 
 #include <dirent.h>
@@ -62,16 +62,16 @@ static void one_row_a_task_and_one_an_attempt(void **state)
     commit(s);
     end(s, 0, 1, REASON_EXIT, 3, TASK_PENDING);
     snprintf(spawn.message, sizeof(spawn.message), "no such file");
-    store_attempt_ended(s, 1, 1, "n1", "", &spawn, TASK_FAILED);
-    store_task_status(s, 2, TASK_SKIPPED, "dependency b failed");
+    store_attempt_ended(s, 1, 1, "n1", "", &spawn, TASK_FAILED, false);
+    store_task_status(s, 2, TASK_SKIPPED, "dependency b failed", true);
     commit(s);
     assert_string_equal(
         query("SELECT * FROM tasks ORDER BY seq"),
         "0|sub/a|pending|3|1|n1|1000.5|1002.0|exit|1|0|4|-3|2.5|2|echo 'a b' 'it'\\''s' ''|"
-        "{\"x\":1}\n"
-        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}\n"
-        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}\n"
-        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}\n");
+        "{\"x\":1}|-\n"
+        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}|-\n"
+        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0\n"
+        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-\n");
     assert_string_equal(query("SELECT * FROM attempts ORDER BY id"),
                         "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file\n"
                         "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-\n"
@@ -135,7 +135,7 @@ static void a_retried_task_starts_its_failures_again(void **state)
     (void)state;
     put(s, 0, "a");
     end(s, 0, 1, REASON_EXIT, 1, TASK_FAILED);
-    store_task_status(s, 0, TASK_PENDING, "retried");
+    store_task_status(s, 0, TASK_PENDING, "retried", false);
     commit(s);
     assert_string_equal(query("SELECT status, reason, failures, attempts FROM tasks"),
                         "pending|retried|0|1\n");
@@ -156,7 +156,7 @@ static void a_replaced_task_starts_anew(void **state)
     store_replace_task(s, 0, &spec, "{}");
     commit(s);
     assert_string_equal(query("SELECT * FROM tasks WHERE seq = 0"),
-                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}\n");
+                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}|-\n");
     assert_string_equal(query("SELECT id, attempt FROM attempts"), "b|1\n");
     close_store(s);
 }
@@ -169,9 +169,9 @@ static void random_change(struct store *s, unsigned *seed, task_id_t task, unsig
 
     if (rand_r(seed) % 3 == 0)
         r.start_wall_ms = 0;
-    switch (rand_r(seed) % 8) {
+    switch (rand_r(seed) % 9) {
     case 0:
-        store_task_status(s, task, TASK_PENDING, "again");
+        store_task_status(s, task, TASK_PENDING, "again", false);
         break;
     case 1:
         store_replace_task(s, task, &spec, "{}");
@@ -183,9 +183,12 @@ static void random_change(struct store *s, unsigned *seed, task_id_t task, unsig
         ++*attempt;
         store_attempt_started(s, task, *attempt, "n1", 1000000 + rand_r(seed) % 1000);
         break;
+    case 5:
+        store_event_answered(s, task);
+        break;
     default:
         if (*attempt > 0)
-            store_attempt_ended(s, task, *attempt, "n2", "3", &r, TASK_COMPLETED);
+            store_attempt_ended(s, task, *attempt, "n2", "3", &r, TASK_COMPLETED, rand_r(seed) % 2);
     }
 }
 
@@ -268,7 +271,7 @@ static void ends_find_their_starts_in_a_large_batch(void **state)
     for (task_id_t i = 0; i < COUNT; i++)
         store_attempt_started(s, i, 1, "n1", 1000000 + i);
     for (task_id_t i = COUNT; i-- > 0;)
-        store_attempt_ended(s, i, 1, "n1", "", &r, TASK_COMPLETED);
+        store_attempt_ended(s, i, 1, "n1", "", &r, TASK_COMPLETED, false);
     commit(s);
     assert_string_equal(query("SELECT count(*), sum(t.started_at = (1000000 + seq) / 1000.0),"
                               " sum(a.started_at = t.started_at), sum(a.finished_at = 1002.0)"
@@ -417,7 +420,7 @@ static void a_newer_version_is_refused(void **state)
     close_store(open_store(STORE_NEW));
     assert_string_equal(query("PRAGMA user_version = 99"), "");
     expect_open(STORE_NEW, PILOT_EPROTO, "newer pilot-mpi");
-    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 1");
+    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 2");
     assert_string_equal(query("PRAGMA user_version"), "99\n");
 }
 
@@ -469,56 +472,75 @@ static int open_with_steps(const char *const *steps, int count)
 
 static void an_older_version_is_migrated_in_one_transaction(void **state)
 {
-    const char *steps[] = {schema_steps[0], "ALTER TABLE tasks ADD COLUMN memory INTEGER",
+    const char *steps[] = {schema_steps[0], schema_steps[1],
+                           "ALTER TABLE tasks ADD COLUMN memory INTEGER",
                            "UPDATE tasks SET memory = 7; SELECT no_such_function()"};
     struct store *s = start_store(STORE_NEW);
 
     (void)state;
-    assert_int_equal(schema_step_count, 1); /* a new step: record a state-vN.sql for its test too */
+    assert_int_equal(schema_step_count, 2); /* a new step: record a state-vN.sql for its test too */
     put(s, 0, "a");
     close_store(s);
-    assert_int_equal(open_with_steps(steps, 3), PILOT_ESTORE);
-    assert_string_equal(query("PRAGMA user_version"), "1\n");
+    assert_int_equal(open_with_steps(steps, 4), PILOT_ESTORE);
+    assert_string_equal(query("PRAGMA user_version"), "2\n");
     assert_string_equal(query("SELECT memory FROM tasks"), "no such column: memory");
-    steps[2] = "UPDATE tasks SET memory = 7";
-    assert_int_equal(open_with_steps(steps, 3), 0);
-    assert_string_equal(query("PRAGMA user_version; SELECT id, memory FROM tasks"), "3\na|7\n");
-    assert_int_equal(open_with_steps(steps, 2), PILOT_EPROTO);
+    steps[3] = "UPDATE tasks SET memory = 7";
+    assert_int_equal(open_with_steps(steps, 4), 0);
+    assert_string_equal(query("PRAGMA user_version; SELECT id, memory FROM tasks"), "4\na|7\n");
+    assert_int_equal(open_with_steps(steps, 3), PILOT_EPROTO);
 }
 
-static int note_task(void *arg, const struct store_task *t, struct pilot_error *e)
+/* Makes the database that TEST_DATA/name describes, and opens it. */
+static struct store *open_recorded(const char *name)
 {
-    char *text = arg;
-    size_t at = strlen(text);
+    char path[512], sql[8192];
+    FILE *f;
+    size_t n;
 
-    (void)e;
-    snprintf(text + at, 4096 - at, "%u %s %s %s %u %u %u\n", t->task, t->id, t->spec_json,
-             task_status_name(t->status), t->attempts, t->failures, t->losses);
-    return 0;
+    snprintf(path, sizeof(path), "%s/%s", TEST_DATA, name);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    n = fread(sql, 1, sizeof(sql) - 1, f);
+    assert_true(n < sizeof(sql) - 1);
+    sql[n] = '\0';
+    fclose(f);
+    make_database(sql);
+    return open_store(STORE_RESUME);
 }
 
 /* A database as the first version left it after a crash. */
 static void version_1_is_read(void **state)
 {
-    char sql[8192], tasks[4096] = "";
-    FILE *f = fopen(TEST_DATA "/state-v1.sql", "r");
-    struct store *s;
-    size_t n;
+    struct store *s = open_recorded("state-v1.sql");
+    char tasks[4096] = "";
 
     (void)state;
-    assert_non_null(f);
-    n = fread(sql, 1, sizeof(sql) - 1, f);
-    sql[n] = '\0';
-    fclose(f);
-    make_database(sql);
-    s = open_store(STORE_RESUME);
     assert_int_equal(store_load(s, note_task, tasks, &err), 0);
     assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
                                "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} pending 2 1 1\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 0 0 0\n");
+    assert_int_equal(store_start(s, &err), 0);
+    end_and_tell(s, 1, 3, REASON_EXIT, 0, TASK_COMPLETED, true);
     close_store(s);
-    assert_string_equal(query("SELECT id, attempt, reason FROM attempts"),
-                        "a|1|exit\nb|1|exit\nb|2|lost\n");
+    assert_string_equal(query("PRAGMA user_version; SELECT id, attempt, reason FROM attempts;"
+                              "SELECT id, told FROM tasks"),
+                        "2\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
+}
+
+/* As the second version left it: the hook has answered a, but not b. */
+static void version_2_is_read(void **state)
+{
+    struct store *s = open_recorded("state-v2.sql");
+    char tasks[4096] = "";
+
+    (void)state;
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
+                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} failed 2 2 0\n"
+                               "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
+                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 1\n");
+    close_store(s);
+    assert_string_equal(query("PRAGMA user_version"), "2\n");
 }
 
 /* ---- Loading ----------------------------------------------------------------------------------
@@ -763,6 +785,7 @@ int main(void)
         TEST(damage_is_reported),
         TEST(an_older_version_is_migrated_in_one_transaction),
         TEST(version_1_is_read),
+        TEST(version_2_is_read),
         TEST(what_ran_in_a_crash_is_lost_and_pending),
         TEST(rows_changed_by_hand_are_noticed),
         TEST(a_second_pilot_is_refused_by_name),

@@ -55,6 +55,7 @@ static const struct {
     {"HOME=/root", true, true, NULL},
     {"OMP_PROC_BIND=close", true, true, NULL},
     {"EMPTY=", true, true, NULL},
+    {"PILOT_MPI=/opt/pilot-mpi", true, true, NULL},
     {"UCX_TLS=self", true, true, NULL},
     {"I_MPI_FABRICS=shm", true, true, NULL},
     {"I_MPI_ROOT=/opt/intel", true, true, NULL},
@@ -107,6 +108,7 @@ static const struct {
     /* an outer pilot's */
     {"PILOT_TASK_ID=a", false, false, NULL},
     {"PILOT_CPUS=0", false, false, NULL},
+    {"PILOT_SOCKET=/tmp/pilot-mpi.x/control", false, false, NULL},
     {"PILOT_SLURM_CLUSTER_NAME=c", true, true, NULL},
 };
 #define VARIABLES (sizeof(variables) / sizeof(variables[0]))
@@ -155,7 +157,7 @@ static void test_each_variable_stays_or_goes_by_itself(void **state)
     }
 }
 
-static void test_keep_drops_nothing(void **state)
+static void test_keep_drops_nothing_but_the_way_to_an_outer_pilot(void **state)
 {
     char *all[VARIABLES + 1] = {NULL};
     char **base;
@@ -166,7 +168,10 @@ static void test_keep_drops_nothing(void **state)
     base = taskenv_base(all, true);
     assert_non_null(base);
     for (size_t i = 0; i < VARIABLES; i++) {
-        assert_true(has(base, variables[i].entry));
+        /* The way to an outer pilot would be followed; the others are replaced for each task. */
+        bool leads_out = strncmp(variables[i].entry, "PILOT_SOCKET=", 13) == 0;
+
+        assert_true(has(base, variables[i].entry) == !leads_out);
         if (variables[i].comes_back != NULL)
             assert_true(has(base, variables[i].comes_back));
     }
@@ -240,6 +245,24 @@ static void test_a_task_is_told_what_it_is(void **state)
     expect(env, "PILOT_ATTEMPT", "2");
     expect(env, "OMP_NUM_THREADS", "4");
     expect(env, "PATH", NULL); /* the base is not repeated */
+    strv_free(env);
+}
+
+static void test_a_task_is_told_the_socket_if_there_is_one(void **state)
+{
+    struct taskenv_task t = {.id = "a", .dir = "/w/a", .cores = 1, .cpus = "", .node = "n"};
+    char **env = taskenv_task(LIST("PATH=/bin"), &t);
+
+    (void)state;
+    assert_non_null(env);
+    expect(env, "PILOT_SOCKET", NULL);
+    strv_free(env);
+
+    t.socket = "/tmp/pilot-mpi.abcdef/control";
+    t.env = LIST("PILOT_SOCKET=/elsewhere");
+    env = taskenv_task(LIST("PATH=/bin"), &t);
+    assert_non_null(env);
+    expect(env, "PILOT_SOCKET", "/tmp/pilot-mpi.abcdef/control");
     strv_free(env);
 }
 
@@ -356,10 +379,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_variable_stays_or_goes_under_a_launcher),
         cmocka_unit_test(test_each_variable_stays_or_goes_by_itself),
-        cmocka_unit_test(test_keep_drops_nothing),
+        cmocka_unit_test(test_keep_drops_nothing_but_the_way_to_an_outer_pilot),
         cmocka_unit_test(test_what_an_outer_pilot_set_is_replaced),
         cmocka_unit_test(test_an_empty_environment_is_one),
         cmocka_unit_test(test_a_task_is_told_what_it_is),
+        cmocka_unit_test(test_a_task_is_told_the_socket_if_there_is_one),
         cmocka_unit_test(test_mpi_launchers_are_kept_on_the_tasks_cores),
         cmocka_unit_test(test_threads_of_the_person_decide_about_binding),
         cmocka_unit_test(test_the_tasks_own_variables_win_over_all_but_the_pilots),

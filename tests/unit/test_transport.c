@@ -89,7 +89,7 @@ static void test_bell_wakes_and_ignores_strangers(void **state)
     assert_true(a.fd >= 0 && b.fd >= 0);
     assert_true(bell_route(&a, &b.card, &to));
     assert_int_equal(to.sin_addr.s_addr, htonl(INADDR_LOOPBACK)); /* same host */
-    bell_ring(&a, &to, b.card.token + 1, 9, 9); /* not its token */
+    bell_ring(&a, &to, b.card.token + 1, 9, 9);                   /* not its token */
     assert_int_equal(sendto(a.fd, "short", 5, 0, (struct sockaddr *)&to, sizeof(to)), 5);
     bell_ring(&a, &to, b.card.token, 7, 123456789012ull);
     assert_int_equal(heard_within(&b, 2000, &rank, &count), 1);
@@ -124,8 +124,10 @@ static void test_bell_prefers_an_address_in_its_own_network(void **state)
 
 static void test_launched_looks_at_the_environment(void **state)
 {
-    static const char *const marks[] = {"PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK",
-                                        "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"};
+    static const char *const marks[] = {"PMIX_RANK",   "PMI_RANK",
+                                        "PMI_FD",      "OMPI_COMM_WORLD_RANK",
+                                        "PMI_SIZE",    "SLURM_STEP_NUM_TASKS",
+                                        "SLURM_PROCID"};
     struct pilot_error err;
 
     (void)state;

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: taking new tasks in, from files and from programs. They are read into a staging list first,
+ * so that a text with an error leaves nothing behind. */
+#include "head/impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "input/taskfile.h"
+
+#define REFUSALS_SHOWN 20
+
+/* By the canonical text, in which the order of env and depends_on does not matter. */
+static bool same_content(const struct head_task *known, const struct task_spec *spec)
+{
+    struct task_spec old;
+    char *before = NULL, *now = NULL;
+    bool same;
+
+    if (tasks_unpack(known, &old) == 0) {
+        before = task_spec_to_json(&old);
+        now = task_spec_to_json(spec);
+        task_spec_fini(&old);
+    }
+    same = before != NULL && now != NULL && strcmp(before, now) == 0;
+    free(before);
+    free(now);
+    return same;
+}
+
+struct staged {
+    struct head_task task;
+    unsigned line;
+};
+
+struct staging {
+    struct head *h;
+    const char *file;
+    bool dynamic; /* added while running, or by a program: nothing is ever replaced */
+    char **ids;   /* of all of them, known ones too, when dynamic; owned */
+    size_t id_count, id_cap;
+    struct staged *v;
+    size_t len, cap;
+    struct buf scratch;
+    uint64_t known;   /* in the database with the same content */
+    uint64_t changed; /* with other content, and will run again */
+    uint64_t refused; /* with other content */
+    struct pilot_error refusals;
+};
+
+static void add_refusal(struct staging *s, const char *id, unsigned line)
+{
+    char *text = s->refusals.text;
+    size_t len = strlen(text);
+
+    if (s->refused++ >= REFUSALS_SHOWN)
+        return;
+    snprintf(text + len, sizeof(s->refusals.text) - len,
+             "%s%s:%u: task '%s' is there already with other content; give it another id%s",
+             len ? "\n" : "", s->file, line, id,
+             s->dynamic ? "" : ", or run it again as it is now with --rerun-changed");
+}
+
+static int remember_id(struct staging *s, const char *id)
+{
+    char **ids;
+
+    if (!s->dynamic)
+        return 0;
+    if (s->id_count + 1 >= s->id_cap) {
+        s->id_cap = s->id_cap ? s->id_cap * 2 : 8;
+        ids = realloc(s->ids, s->id_cap * sizeof(*ids));
+        if (ids == NULL)
+            return PILOT_ENOMEM;
+        s->ids = ids;
+    }
+    s->ids[s->id_count] = strdup(id);
+    s->ids[s->id_count + 1] = NULL;
+    return s->ids[s->id_count++] != NULL ? 0 : PILOT_ENOMEM;
+}
+
+static bool replaces_changed(const struct staging *s)
+{
+    return s->h->opt->rerun_changed && !s->dynamic;
+}
+
+static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
+                        struct pilot_error *err)
+{
+    struct staging *s = arg;
+    struct staged *slot;
+    task_id_t known;
+    int rc;
+
+    if (s->len == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 256;
+        struct staged *v = realloc(s->v, cap * sizeof(*v));
+
+        if (v == NULL)
+            return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", cap);
+        s->v = v;
+        s->cap = cap;
+    }
+    slot = &s->v[s->len];
+    rc = tasks_make(&slot->task, spec, &s->scratch, err);
+    if (rc < 0)
+        return rc;
+    slot->line = line;
+    if (remember_id(s, spec->id) < 0) {
+        free(slot->task.blob);
+        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
+    }
+    if (strmap_get(&s->h->tasks.ids, spec->id, &known)) {
+        bool same = same_content(&s->h->tasks.v[known], spec);
+
+        if (same)
+            s->known++;
+        else if (replaces_changed(s))
+            s->changed++;
+        else
+            add_refusal(s, spec->id, line);
+        if (same || !replaces_changed(s)) {
+            free(slot->task.blob);
+            return 0;
+        }
+        slot->task.node = known; /* until it is committed: the task that it replaces */
+    }
+    s->len++;
+    return 0;
+}
+
+static bool on_known(void *arg, const char *id)
+{
+    const struct staging *s = arg;
+
+    return strmap_get(&s->h->tasks.ids, id, NULL);
+}
+
+static void on_warning(void *arg, const char *text)
+{
+    (void)arg;
+    log_warn("%s", text);
+}
+
+/* Puts one staged task in the table. */
+static void take_staged(struct head *h, struct head_task *task)
+{
+    struct task_table *t = &h->tasks;
+    bool replaces = task->node != NODE_ID_NONE;
+    task_id_t number = replaces ? task->node : t->len;
+
+    task->node = NODE_ID_NONE;
+    if (replaces) {
+        strmap_rekey(&t->ids, task->blob); /* the key is the id at the front of the blob */
+        free(t->v[number].blob);
+    } else {
+        t->len++;
+        if (strmap_add(&t->ids, task->blob, number) < 0)
+            BUG("out of memory for the ids of %u tasks", t->len);
+    }
+    task->saved = replaces ? SAVE_REPLACED : SAVE_NEW;
+    t->v[number] = *task;
+    task->blob = NULL;
+}
+
+static int take_all(struct staging *s, struct pilot_error *err)
+{
+    struct head *h = s->h;
+    int rc = tasks_reserve(&h->tasks, s->len);
+
+    if (rc < 0)
+        return err_set(err, rc, "out of memory for %zu tasks", s->len);
+    for (size_t i = 0; i < s->len; i++)
+        take_staged(h, &s->v[i].task);
+    return 0;
+}
+
+static const char *const *reserved_names(struct head *h, char names[6][256])
+{
+    static const char *list[8];
+    const char *base = strrchr(h->db, '/');
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".lock"};
+    unsigned n = 0;
+
+    list[n++] = "summary.json";
+    list[n++] = ".pilot";
+    for (unsigned i = 0; i < 5; i++) {
+        snprintf(names[i], sizeof(names[i]), "%.200s%s", base ? base + 1 : h->db, suffixes[i]);
+        list[n++] = names[i];
+    }
+    list[n] = NULL;
+    return list;
+}
+
+/* Checks and takes what text (NULL: the file called path) holds, all of it or nothing. */
+static int64_t take_in(struct staging *s, const char *path, const char *text, size_t text_len,
+                       struct pilot_error *err)
+{
+    struct head *h = s->h;
+    char names[6][256], words[MSG_NAME_MAX + 80];
+    const char *largest;
+    struct taskfile_config config = {.max_cores = ranks_largest(h, &largest),
+                                     .ids_by_content = s->dynamic};
+    struct taskfile_ops ops = {
+        .task = on_file_task, .known = on_known, .warn = on_warning, .arg = s};
+    int64_t rc;
+
+    snprintf(words, sizeof(words), "node %s has %u, the most of any node", largest,
+             config.max_cores);
+    config.max_cores_of = words;
+    config.reserved = reserved_names(h, names);
+    buf_init(&s->scratch);
+    rc = text != NULL ? taskfile_read_text(s->file, text, text_len, &config, &ops, err)
+                      : taskfile_read(path, &config, &ops, err);
+    if (rc >= 0 && s->refused > 0) {
+        size_t len = strlen(s->refusals.text);
+
+        if (s->refused > REFUSALS_SHOWN)
+            snprintf(s->refusals.text + len, sizeof(s->refusals.text) - len, "\n... and %llu more",
+                     (unsigned long long)(s->refused - REFUSALS_SHOWN));
+        rc = err_set(err, PILOT_EEXIST, "%s", s->refusals.text);
+    }
+    if (rc >= 0)
+        rc = take_all(s, err);
+    for (size_t i = 0; rc < 0 && i < s->len; i++)
+        free(s->v[i].task.blob);
+    free(s->v);
+    buf_fini(&s->scratch);
+    return rc < 0 ? rc : (int64_t)(s->len - s->changed);
+}
+
+int64_t intake_file(struct head *h, const char *path, struct pilot_error *err)
+{
+    struct staging s = {.h = h, .file = strcmp(path, "-") == 0 ? "standard input" : path};
+    int64_t added = take_in(&s, path, NULL, 0, err);
+
+    if (added >= 0 && s.changed > 0)
+        log_info("%s: %lld new tasks, %llu changed ones will run again, %llu were already there",
+                 s.file, (long long)added, (unsigned long long)s.changed,
+                 (unsigned long long)s.known);
+    else if (added >= 0 && h->opt->resume)
+        log_info("%s: %lld new tasks, %llu were already there", s.file, (long long)added,
+                 (unsigned long long)s.known);
+    return added;
+}
+
+int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
+                    struct pilot_error *err)
+{
+    struct staging s = {.h = h, .file = name, .dynamic = true};
+    int64_t added;
+
+    if (h->over)
+        return err_set(err, PILOT_ESTATE, "the run is over; nothing can be added any more");
+    added = take_in(&s, NULL, text, len, err);
+
+    /* In the run: to the store, then to the core; before it, head_run does both. */
+    if (added > 0 && h->sched != NULL &&
+        (tasks_save(h, h->tasks.len - (task_id_t)added, err) < 0 ||
+         tasks_schedule(h, clock_mono_ms(), err) < 0))
+        BUG("out of memory for %lld new tasks", (long long)added);
+    if (added >= 0 && ids != NULL)
+        *ids = s.ids;
+    else
+        strv_free(s.ids);
+    return added;
+}
