@@ -110,6 +110,7 @@ void events_take(struct head *h, const struct event *e)
     slot->node = strdup(e->node);
     slot->cpus = strdup(e->cpus);
     slot->answered = false;
+    h->again = true; /* the hook has had its turn already */
     if (slot->node == NULL || slot->cpus == NULL)
         BUG("out of memory for the end of a task");
 }

@@ -193,6 +193,18 @@ static void place(struct head *h, int64_t now_ms)
     actions_do(h);
 }
 
+/* Nothing is ready to start, and a hook or callback may change that once it is told: then the
+ * commit is what everybody waits for. */
+static bool idle_for_answers(const struct head *h)
+{
+    struct sched_counts c;
+
+    if (h->hook == NULL && h->callbacks.ended == NULL)
+        return false;
+    sched_get_counts(h->sched, &c);
+    return c.by_status[TASK_PENDING] == c.blocked;
+}
+
 static void keep_state(struct head *h)
 {
     struct pilot_error err;
@@ -201,7 +213,7 @@ static void keep_state(struct head *h)
         h->last_barrier = store_barrier(h->store);
         h->changed = false;
         tell_seal(h, h->last_barrier);
-        if (h->hurry)
+        if (h->hurry || idle_for_answers(h))
             store_hurry(h->store);
         h->hurry = false;
     }
