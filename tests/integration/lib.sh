@@ -44,7 +44,12 @@ fail() {
 # Pids of processes that carry the marker; those of the test's own shells do not have it in the
 # environment that they were started with. (Zombies have no environment any more.)
 marked() {
-    env -u TEST_MARKER grep -lsF "TEST_MARKER=$TEST_MARKER" /proc/[0-9]*/environ | cut -d/ -f3
+    local file
+    # No pipe: its other end would be a process of ours with the marker, and be found.
+    for file in $(env -u TEST_MARKER grep -lsF "TEST_MARKER=$TEST_MARKER" /proc/[0-9]*/environ); do
+        file=${file#/proc/}
+        echo "${file%/environ}"
+    done
 }
 
 describe() { # PID...
