@@ -35,4 +35,13 @@ test_follow_ups_a_second() {
     measure 100 1
 }
 
+# One after the other, each made by the end of the one before: what counts is the time from an end to
+# what follows from it.
+test_a_chain() {
+    echo true >tasks.txt
+    expect 0 --quiet --on-complete "$BENCH/hook_echo 1 100 $PWD/result" tasks.txt
+    awk '{ printf "a chain of %d: %.1f ms from one to the next (asked here: 50)\n", $1, 1000 * $2 / $1; exit !($2 / $1 <= 0.05) }' result ||
+        fail "follow-ups come late"
+}
+
 run_tests "$@"
