@@ -37,7 +37,7 @@ head_pid() {
     local pid
     if [ ${#LAUNCH[@]} = 0 ]; then echo "$pilot_pid" && return; fi
     for pid in $(marked); do
-        if [ "/proc/$pid/exe" -ef "$PILOT" ] && find "/proc/$pid/fd" -lname "*state.db" 2>/dev/null | grep -q .; then echo "$pid"; fi
+        if [ "/proc/$pid/exe" -ef "$PILOT" ] && find "/proc/$pid/fd" -lname "*state.db" 2>/dev/null | grep . >/dev/null; then echo "$pid"; fi
     done
 }
 

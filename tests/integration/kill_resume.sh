@@ -110,7 +110,7 @@ one_round() { # HOW-TO-KILL COMMAND...
 head_pid() {
     local pid
     for pid in $(pilot_pids); do
-        if find "/proc/$pid/fd" -lname "*state.db" 2>/dev/null | grep -q .; then
+        if find "/proc/$pid/fd" -lname "*state.db" 2>/dev/null | grep . >/dev/null; then
             echo "$pid"
             return
         fi

@@ -51,7 +51,7 @@ END
     assert_eq statuses "completed 3|failed 2" "$(statuses)"
     assert_eq reason spawn "$(sql "select reason from attempts where id = 'nodir'")"
     assert_eq reason spawn "$(sql "select reason from attempts where id = 'nofile'")"
-    sql "select message from attempts where id = 'nodir'" | grep -q missing || fail "the message does not name the directory"
+    sql "select message from attempts where id = 'nodir'" | grep missing >/dev/null || fail "the message does not name the directory"
 }
 
 # With or without a shell, a command means what it means to sh -c.

@@ -556,6 +556,7 @@ static void the_descriptor_is_readable_while_events_wait(void **state)
     struct fixture *f = *state;
     struct pollfd p = {.fd = launcher_fd(f->l), .events = POLLIN};
     struct launch_event ev;
+    int64_t until_ms;
     int taken = 0;
 
     for (unsigned i = 0; i < 20; i++) {
@@ -573,8 +574,12 @@ static void the_descriptor_is_readable_while_events_wait(void **state)
         assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
         taken += launcher_next(f->l, &ev);
     }
-    assert_int_equal(launcher_next(f->l, &ev), 0);
-    assert_int_equal(poll(&p, 1, 0), 0);
+    /* It may be readable once more for what is no event (a slot that has come), but not for ever. */
+    until_ms = clock_mono_ms() + DEADLINE_MS;
+    do {
+        assert_true(clock_mono_ms() < until_ms);
+        assert_int_equal(launcher_next(f->l, &ev), 0);
+    } while (poll(&p, 1, 0) == 1);
 }
 
 static void a_fork_of_the_agent_may_let_go(void **state)
