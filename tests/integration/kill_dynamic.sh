@@ -56,9 +56,11 @@ kill_the_head() {
     for pid in $(head_pid); do kill -9 "$pid" || true; done
 }
 
-# Waits until the run has come to so many starts of tasks, or has ended.
-wait_for_progress() { # LINES
-    while ! ended "$pilot_pid" && [ "$(wc -l <log)" -lt "$1" ]; do sleep 0.005; done
+# Waits until the run has come to so many starts of tasks, or so much time has passed, or it has ended.
+wait_for_progress() { # LINES [SECONDS]
+    local end
+    end=$(awk -v now="$EPOCHREALTIME" -v wait="${2:-600}" 'BEGIN { printf "%.0f", (now + wait) * 1e6 }')
+    while ! ended "$pilot_pid" && [ "$(wc -l <log)" -lt "$1" ] && [ "${EPOCHREALTIME/./}" -lt "$end" ]; do sleep 0.005; done
 }
 
 # A number between two, the same for the same key (digits) and seed.
@@ -119,10 +121,10 @@ one_run() { # NUMBER KILLS ARGS...
         start_run "$@" $(how_to_go_on)
         how=kill_whole_run
         if [ $((kill % 3)) = 0 ]; then how=kill_the_head; fi
-        # One early kill a run, by the clock; the others by progress, for machines of all speeds.
+        # One early kill a run, by the clock (mpirun takes half a second to start); the others by
+        # progress, for machines of all speeds.
         if [ "$kill" = 1 ]; then
-            # (mpirun takes half a second to start.)
-            sleep "$(random "$run${kill}0" 0.01 $((${#LAUNCH[@]} > 0)).4)"
+            wait_for_progress $((TASKS / 10)) "$(random "$run${kill}0" 0.01 $((${#LAUNCH[@]} > 0)).4)"
         else
             lines=$(random "$run${kill}0" $((TASKS * (kill - 2) / (kills - 1))) $((TASKS * (kill - 1) * 9 / (kills - 1) / 10)))
             wait_for_progress "${lines%.*}"
