@@ -81,6 +81,7 @@ static void call_started(struct head *h, const struct notice *n)
     struct task_spec spec;
 
     hook_started(h, n->task, n->node, n->attempt);
+    h->again = h->again || h->hook != NULL;
     if (h->callbacks.started == NULL || tasks_unpack(&h->tasks.v[n->task], &spec) < 0)
         return;
     r.spec = &spec;
@@ -118,6 +119,7 @@ static void tell(struct head *h, const struct notice *n)
         break;
     case TOLD_REPLY:
         requests_reply(h, n);
+        h->again = true; /* frames have been sent in this turn already */
         break;
     }
     if (n->event && !h->over)

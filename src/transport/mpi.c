@@ -12,6 +12,7 @@
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -439,6 +440,11 @@ int transport_mpi_open(struct transport **out, struct pilot_error *err)
     if (m->peers == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for %d ranks", m->base.size);
     bell_open(&m->bell);
+    /* Under srun, Open MPI 4.1.4 may leave MPI_Init on one node while rank 0 is still inside, and a
+     * message that comes in there ends rank 0 with SIGSEGV (btl/tcp: no handler yet): 2 in 195
+     * starts without this wait, 0 in 420 with it. */
+    if (m->base.rank != 0)
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
     if (m->base.rank != 0)
         push_out(m, 0, TAG_CARD, &m->bell.card, sizeof(m->bell.card));
     *out = &m->base;
