@@ -80,28 +80,44 @@ struct pilot_options {
     unsigned max_workers;    /* tasks at once; 0: no limit but the cores */
     unsigned max_failures;   /* stop after this many failed tasks; 0: never */
     int64_t grace_ms;        /* between TERM and KILL */
-    int64_t node_timeout_ms; /* a node silent for so long is lost */
-    bool resume;             /* go on with what the database holds */
-    bool fresh;              /* forget what the database holds */
-    bool retry_failed;       /* with resume: run failed and skipped tasks again */
-    bool rerun_changed;      /* with resume: a known id with other content runs again */
-    bool dry_run;            /* check and show what would run; run and change nothing */
-    bool head_only;          /* no tasks on the node of rank 0 */
-    bool use_hyperthreads;   /* the unit "core" is the hardware thread */
-    bool no_pin;             /* tasks are not pinned */
-    bool keep_env;           /* tasks get the launcher's environment variables too */
-    const char *hook;        /* command that is told of ended tasks and answers with new ones (see
-                              * docs/hooks.md); "-": standard input and output; NULL: none */
+    int64_t heartbeat_ms;    /* head and agents say that they are alive so often */
+    int64_t lost_after_ms;   /* a node silent for so long is lost; an agent that hears nothing from
+                              * the head for so long kills its tasks and leaves */
+    unsigned max_lost;       /* a task whose attempts were lost with their node so often has failed;
+                              * 0: never */
+    int64_t walltime_ms;     /* the allocation ends so long after the start of this process, unless
+                              * the batch system tells; 0: not known */
+    int64_t drain_margin_ms; /* nothing starts later than so long before that end, and what still
+                              * runs then is ended */
+    int64_t disk_wait_ms;    /* a full disk is waited for so long */
+    int64_t max_output;    /* bytes of a task's stdout, and of its stderr, that are kept; 0: all */
+    bool resume;           /* go on with what the database holds */
+    bool fresh;            /* forget what the database holds */
+    bool retry_failed;     /* with resume: run failed and skipped tasks again */
+    bool rerun_changed;    /* with resume: a known id with other content runs again */
+    bool dry_run;          /* check and show what would run; run and change nothing */
+    bool head_only;        /* no tasks on the node of rank 0 */
+    bool use_hyperthreads; /* the unit "core" is the hardware thread */
+    bool no_pin;           /* tasks are not pinned */
+    bool keep_env;         /* tasks get the launcher's environment variables too */
+    const char *hook;      /* command that is told of ended tasks and answers with new ones (see
+                            * docs/hooks.md); "-": standard input and output; NULL: none */
     const char *hook_events; /* which: "completed,failed,skipped,cancelled" or fewer; NULL: all */
     bool quiet;              /* nothing but errors and the last summary line */
     bool verbose;            /* every task's start and end, never throttled */
 };
 
 #define PILOT_GRACE_MS 5000
-#define PILOT_NODE_TIMEOUT_MS 30000
+#define PILOT_HEARTBEAT_MS 1000
+#define PILOT_LOST_AFTER_MS 15000
+#define PILOT_MAX_LOST 3
+#define PILOT_DRAIN_MARGIN_MS 60000
+#define PILOT_DISK_WAIT_MS 600000
 #define PILOT_OPTIONS_INIT                                                                         \
     {                                                                                              \
-        .grace_ms = PILOT_GRACE_MS, .node_timeout_ms = PILOT_NODE_TIMEOUT_MS                       \
+        .grace_ms = PILOT_GRACE_MS, .heartbeat_ms = PILOT_HEARTBEAT_MS,                            \
+        .lost_after_ms = PILOT_LOST_AFTER_MS, .max_lost = PILOT_MAX_LOST,                          \
+        .drain_margin_ms = PILOT_DRAIN_MARGIN_MS, .disk_wait_ms = PILOT_DISK_WAIT_MS               \
     }
 
 /* ---- The pilot ------------------------------------------------------------------------------- */
@@ -141,6 +157,8 @@ struct pilot_task {
     const char *const *argv; /* run without a shell, NULL-terminated; one of the two */
     unsigned cores;          /* on one node, at least 1 */
     double timeout_s;        /* seconds; 0: none */
+    double time_estimate_s;  /* seconds that it will take; 0: not known */
+    int64_t memory;          /* bytes that it may use; 0: no limit, and none is set aside */
     int priority;            /* higher first */
     unsigned max_retries;
     const char *const *env;        /* "NAME=value", NULL-terminated; NULL: none */
@@ -179,6 +197,7 @@ struct pilot_summary {
     uint64_t completed, failed, skipped, cancelled; /* tasks */
     uint64_t unfinished; /* tasks pending or running when the run ended */
     uint64_t attempts;   /* attempts ended in this run */
+    uint64_t lost;       /* attempts of this run lost with their node, apart from failures */
     double wall_s;       /* of this run, seconds */
     double cpu_s;        /* user and system seconds of this run's attempts */
     double core_s;       /* cores x seconds given to attempts in this run */
@@ -195,16 +214,16 @@ struct pilot_result {
     const char *status;            /* "running", "completed", "failed", "skipped", "cancelled" */
     bool success;                  /* completed */
     int returncode;                /* exit code; -1: signal, timeout, not started, lost, skipped */
-    const char *reason;            /* "exit", "signal", "timeout", "spawn", "lost", "cancel"; "" */
-    double duration_s;             /* of the last attempt */
-    const char *stdout_file;       /* absolute paths */
+    const char *reason; /* "exit", "signal", "timeout", "spawn", "lost", "cancel", "memory"; "" */
+    double duration_s;  /* of the last attempt */
+    const char *stdout_file; /* absolute paths */
     const char *stderr_file;
     const char *node; /* of the last attempt; "" */
     unsigned attempts;
 };
 
 /* Called on rank 0 only, out of pilot_run, one at a time and never inside another call of this
- * library. The pilot waits for them: they must not take longer than half of node_timeout_ms.
+ * library. The pilot waits for them: they must not take longer than half of lost_after_ms.
  * on_complete and on_end are called after the change has been committed. */
 typedef void pilot_task_f(struct pilot *p, const struct pilot_result *result, void *arg);
 

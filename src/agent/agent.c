@@ -453,7 +453,7 @@ static void keep_alive(struct agent *a, int64_t now_ms)
         set_state(a, ORPHANED);
         return;
     }
-    if (a->site.silence_ms > 0 && a->out.len == 0 && now_ms - a->sent_ms >= a->site.silence_ms / 4)
+    if (a->site.heartbeat_ms > 0 && a->out.len == 0 && now_ms - a->sent_ms >= a->site.heartbeat_ms)
         msg_put_empty(&a->out, MSG_PING);
 }
 
@@ -473,9 +473,9 @@ int agent_fd(const struct agent *a)
 
 int64_t agent_next_ms(const struct agent *a)
 {
-    if (a->site.silence_ms == 0 || a->state == GONE)
+    if (a->site.heartbeat_ms == 0 || a->state == GONE)
         return INT64_MAX;
-    return a->sent_ms + a->site.silence_ms / 4;
+    return a->sent_ms + a->site.heartbeat_ms;
 }
 
 enum agent_end agent_ended(const struct agent *a)

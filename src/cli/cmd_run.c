@@ -40,8 +40,20 @@ static const struct option_spec specs[] = {
      "start nothing more after N tasks have failed"},
     {"grace", OPTION_SECONDS, AT(pilot.grace_ms), "SECONDS",
      "between TERM and KILL for a task that has to end (default: 5)"},
-    {"node-timeout", OPTION_SECONDS, AT(pilot.node_timeout_ms), "SECONDS",
-     "a node silent for so long is lost (default: 30)"},
+    {"walltime", OPTION_TIME, AT(pilot.walltime_ms), "TIME",
+     "the allocation ends so long from now (default: what the batch system says)"},
+    {"drain-margin", OPTION_TIME, AT(pilot.drain_margin_ms), "TIME",
+     "stop so long before the end of the allocation (default: 60)"},
+    {"heartbeat", OPTION_SECONDS, AT(pilot.heartbeat_ms), "SECONDS",
+     "between two signs of life of a node (default: 1)"},
+    {"lost-after", OPTION_SECONDS, AT(pilot.lost_after_ms), "SECONDS",
+     "a node silent for so long is lost (default: 15)"},
+    {"max-lost", OPTION_COUNT, AT(pilot.max_lost), "N",
+     "a task that was lost with its node N times has failed (default: 3)"},
+    {"max-output", OPTION_SIZE, AT(pilot.max_output), "SIZE",
+     "keep so much of a task's stdout, and of its stderr (default: all)"},
+    {"disk-wait", OPTION_TIME, AT(pilot.disk_wait_ms), "TIME",
+     "wait so long for room on a full disk (default: 600)"},
     {"on-complete", OPTION_STRING, AT(pilot.hook), "CMD",
      "tell CMD of every ended task, it answers with new ones; -: stdin and stdout"},
     {"hook-events", OPTION_STRING, AT(pilot.hook_events), "LIST",
@@ -69,13 +81,15 @@ static void print_help(void)
         "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
         "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
         "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n"
-           "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add --help)\n"
-           "\n"
+        "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add "
+        "--help)\n"
+        "\n"
         "FILE holds the tasks: a JSON array, an object with \"tasks\" and \"defaults\", JSON "
         "Lines,\n"
         "or one shell command a line. A task: {\"id\": \"a\", \"command\": \"./run a\", \"cores\": "
         "2}; also\n"
-        "timeout, priority, max_retries, env, tags, workdir, stdin, depends_on.\n\nOptions:\n",
+        "timeout, time_estimate, memory, priority, max_retries, env, tags, workdir, stdin, "
+        "depends_on.\n\nOptions:\n",
         pilot_version());
     options_print(specs);
     printf("\nExit status:\n"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "common/units.h"
 #include "input/suggest.h"
 
 #define MAX_SECONDS 1e9
@@ -101,6 +102,26 @@ static int set_seconds(const struct option_spec *spec, const char *value, int64_
     return 0;
 }
 
+static int set_time(const struct option_spec *spec, const char *value, int64_t *target,
+                    struct pilot_error *err)
+{
+    if (units_parse_time(value, target))
+        return 0;
+    return err_set(err, PILOT_EINVAL,
+                   "--%s '%.80s': write seconds or hours:minutes:seconds, such as --%s 3600 or "
+                   "--%s 1:00:00",
+                   spec->name, value, spec->name, spec->name);
+}
+
+static int set_size(const struct option_spec *spec, const char *value, int64_t *target,
+                    struct pilot_error *err)
+{
+    if (units_parse_size(value, target))
+        return 0;
+    return err_set(err, PILOT_EINVAL, "--%s '%.80s': write a size, such as --%s 500M", spec->name,
+                   value, spec->name);
+}
+
 static int set(const struct option_spec *spec, const char *value, void *target,
                struct pilot_error *err)
 {
@@ -116,6 +137,10 @@ static int set(const struct option_spec *spec, const char *value, void *target,
         return set_number(spec, value, (int *)(void *)at, err);
     case OPTION_SECONDS:
         return set_seconds(spec, value, (int64_t *)(void *)at, err);
+    case OPTION_TIME:
+        return set_time(spec, value, (int64_t *)(void *)at, err);
+    case OPTION_SIZE:
+        return set_size(spec, value, (int64_t *)(void *)at, err);
     case OPTION_STRING:
     case OPTION_LIST:
         break;

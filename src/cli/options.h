@@ -13,6 +13,8 @@ enum option_kind {
     OPTION_COUNT,   /* unsigned, at least 1 */
     OPTION_NUMBER,  /* int, with or without a sign */
     OPTION_SECONDS, /* int64_t milliseconds, from seconds with a fraction */
+    OPTION_TIME,    /* int64_t milliseconds, from seconds or [[days-]hours:]minutes:seconds */
+    OPTION_SIZE,    /* int64_t bytes, from a number with or without K, M, G, T */
     OPTION_LIST,    /* struct option_list; may be given several times */
 };
 

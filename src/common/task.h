@@ -18,6 +18,8 @@ struct task_spec {
     char **argv;          /* run without a shell; NULL-terminated; NULL when command is given */
     uint32_t cores;       /* at least 1 */
     int64_t timeout_ms;   /* 0: none */
+    int64_t estimate_ms;  /* how long it will take; 0: not known */
+    int64_t memory;       /* bytes that it may use; 0: no limit, and none is set aside */
     int32_t priority;     /* higher first */
     uint32_t max_retries; /* failures that are followed by another attempt */
     char **env;           /* "NAME=value" in the order given; NULL-terminated; NULL: none */
@@ -53,10 +55,12 @@ enum attempt_reason {
     REASON_SIGNAL,  /* the command was killed by a signal that was not ours */
     REASON_TIMEOUT, /* its timeout passed; TERM, then KILL, were ours */
     REASON_SPAWN,   /* it could not be started; message says why */
-    REASON_LOST,    /* its node, or the pilot, was lost or stopped while it ran */
+    REASON_LOST,    /* its node, or the pilot, was lost while it ran */
     REASON_CANCEL,  /* it was cancelled while it ran */
+    REASON_STOP,    /* the pilot ended it because it had to end itself; it will run again */
+    REASON_MEMORY,  /* it used more memory than it may; KILL was ours or the kernel's */
 };
-#define ATTEMPT_REASON_COUNT 6
+#define ATTEMPT_REASON_COUNT 8
 const char *attempt_reason_name(enum attempt_reason reason);
 bool attempt_reason_parse(const char *name, enum attempt_reason *out);
 
@@ -73,6 +77,7 @@ struct attempt_result {
     int64_t user_us; /* CPU time of the whole tree, microseconds */
     int64_t sys_us;
     int64_t max_rss_kib;            /* of the largest process */
+    int64_t output_dropped;         /* bytes of stdout and stderr cut off by --max-output */
     char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN: what failed; otherwise "" */
 };
 

@@ -324,6 +324,8 @@ static enum task_status judge(struct sched *s, struct task *t, enum attempt_reas
         return TASK_CANCELLED;
     if (succeeded(reason, exit_code))
         return TASK_COMPLETED;
+    if (reason == REASON_STOP)
+        return TASK_PENDING;
     if (reason == REASON_LOST) {
         t->losses += t->losses < UINT16_MAX;
         return s->config.max_losses && t->losses >= s->config.max_losses ? TASK_FAILED

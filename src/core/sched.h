@@ -24,7 +24,6 @@ struct sched_config {
     unsigned max_losses;  /* a task fails for good after so many losses; 0: never */
     int64_t patience_ms;  /* a task that does not fit waits so long before a node is held for it */
 };
-#define SCHED_MAX_LOSSES 5
 #define SCHED_PATIENCE_MS 10000
 
 struct sched_task {

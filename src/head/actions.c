@@ -158,7 +158,7 @@ void actions_stop_running(struct head *h, bool now)
 {
     for (task_id_t i = 0; i < h->tasks.len; i++) {
         const struct head_task *task = &h->tasks.v[i];
-        struct msg_kill m = {.task = i, .reason = REASON_LOST, .now = now};
+        struct msg_kill m = {.task = i, .reason = REASON_STOP, .now = now};
         struct sched_task_info info;
 
         if (task->node == NODE_ID_NONE || h->nodes[task->node].state != NODE_UP)

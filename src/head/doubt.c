@@ -55,7 +55,7 @@ void doubt_turn(struct head *h, int64_t now_ms)
 
         h->doubts = d->next;
         if (h->stop >= STOP_TERM) {
-            d->ended.result.reason = REASON_LOST;
+            d->ended.result.reason = REASON_STOP;
             d->ended.result.exit_code = -1;
         }
         actions_ended(h, d->node, &d->ended, now_ms);

@@ -476,7 +476,7 @@ int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err
 static int start_core(struct head *h, struct pilot_error *err)
 {
     struct sched_config config = {.max_running = h->opt->max_workers,
-                                  .max_losses = SCHED_MAX_LOSSES,
+                                  .max_losses = h->opt->max_lost,
                                   .patience_ms = SCHED_PATIENCE_MS};
     int64_t now_ms = clock_mono_ms();
     int rc = tasks_check_sizes(h, err);

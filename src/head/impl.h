@@ -68,7 +68,7 @@ struct head_task {
     uint32_t cores;
     node_id_t node;              /* of the running attempt */
     enum task_status status;     /* before the core has it; afterwards the core knows */
-    unsigned attempts, failures; /* from earlier runs */
+    unsigned attempts, failures, losses; /* from earlier runs */
     int64_t start_wall_ms;       /* of the running attempt */
     enum saved saved;
 };

@@ -222,7 +222,7 @@ static void send_surplus(struct head *h, enum msg_type type)
 
 static int64_t ping_ms(const struct head *h)
 {
-    return h->opt->node_timeout_ms / 4;
+    return h->opt->heartbeat_ms;
 }
 
 void ranks_keep_alive(struct head *h, int64_t now_ms)
@@ -234,11 +234,11 @@ void ranks_keep_alive(struct head *h, int64_t now_ms)
 
         if (n->transport != h->mpi || n->state == NODE_LOST || n->state == NODE_LEFT)
             continue;
-        if (now_ms - n->heard_ms > h->opt->node_timeout_ms) {
+        if (now_ms - n->heard_ms > h->opt->lost_after_ms) {
             char why[80];
 
             snprintf(why, sizeof(why), "nothing heard from it for %.0f s",
-                     (double)h->opt->node_timeout_ms / 1000);
+                     (double)h->opt->lost_after_ms / 1000);
             lose(h, i, why);
         } else if (n->out.len == 0 && now_ms - n->sent_ms >= ping_ms(h)) {
             msg_put_empty(&n->out, MSG_PING);
@@ -418,6 +418,8 @@ static void send_welcomes(struct head *h)
     if (m == NULL)
         BUG("out of memory while starting");
     m->grace_ms = h->opt->grace_ms;
+    m->left_ms = INT64_MAX;
+    m->max_output = h->opt->max_output;
     m->use_hyperthreads = h->opt->use_hyperthreads;
     m->no_pin = h->opt->no_pin;
     m->keep_env = h->opt->keep_env;
@@ -429,7 +431,8 @@ static void send_welcomes(struct head *h)
         if (h->ranks[i].node == NODE_ID_NONE || (i == 0 && h->agent == NULL))
             continue;
         n = &h->nodes[h->ranks[i].node];
-        m->silence_ms = i != 0 ? h->opt->node_timeout_ms : 0; /* our own agent shares our fate */
+        m->silence_ms = i != 0 ? h->opt->lost_after_ms : 0; /* our own agent shares our fate */
+        m->heartbeat_ms = i != 0 ? h->opt->heartbeat_ms : 0;
         m->role = h->ranks[i].is_agent ? ROLE_AGENT : ROLE_SURPLUS;
         snprintf(m->node, sizeof(m->node), "%s", n->name);
         snprintf(m->cpus, sizeof(m->cpus), "%s", n->cpus);

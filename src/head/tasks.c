@@ -100,6 +100,7 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
     t->v[t->len].status = st->status;
     t->v[t->len].attempts = st->attempts;
     t->v[t->len].failures = st->failures;
+    t->v[t->len].losses = st->losses;
     t->len++;
     if (strmap_add(&t->ids, t->v[t->len - 1].blob, t->len - 1) < 0 ||
         (st->told && remember_end(ls->h, st) < 0))
@@ -163,7 +164,7 @@ int tasks_retry_failed(struct head *h)
         if (task->status != TASK_FAILED && task->status != TASK_SKIPPED)
             continue;
         task->status = TASK_PENDING;
-        task->failures = 0;
+        task->failures = task->losses = 0;
         if (h->store != NULL)
             store_task_status(h->store, i, TASK_PENDING, "--retry-failed", false);
         count++;
@@ -233,6 +234,7 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     st->status = task->status;
     st->attempts = task->attempts;
     st->failures = task->failures;
+    st->losses = task->losses;
     rc = add_deps(h, b, &spec);
     st->dep_count = b->dep_count - before;
     task_spec_fini(&spec);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/units.h"
 #include "input/ids.h"
 #include "input/lists.h"
 #include "input/value.h"
@@ -18,6 +19,8 @@ const char *const field_names[FIELD_COUNT + 1] = {
     [FIELD_COMMAND] = "command",
     [FIELD_CORES] = "cores",
     [FIELD_TIMEOUT] = "timeout",
+    [FIELD_TIME_ESTIMATE] = "time_estimate",
+    [FIELD_MEMORY] = "memory",
     [FIELD_PRIORITY] = "priority",
     [FIELD_MAX_RETRIES] = "max_retries",
     [FIELD_ENV] = "env",
@@ -182,18 +185,59 @@ static int read_cores(struct fields *f, const struct scan_text *value, struct ta
     return 0;
 }
 
-static int read_timeout(struct fields *f, const struct scan_text *value, struct task_spec *spec)
+/* A number of seconds as milliseconds. 0, or PILOT_ENOMEM. */
+static int read_seconds(struct fields *f, const struct scan_text *value, enum field field,
+                        int64_t *out_ms)
 {
     double seconds;
-    int rc = number_between(f, value, FIELD_TIMEOUT, 0, TIMEOUT_MAX_S, &seconds);
+    int rc = number_between(f, value, field, 0, TIMEOUT_MAX_S, &seconds);
 
     if (rc != 1 || seconds == 0)
         return rc < 0 ? rc : 0;
     /* Up to whole milliseconds, but 0.07 s is 70 ms although 0.07 * 1000 is a little more. */
-    spec->timeout_ms = (int64_t)ceil(seconds * 1000 - (1e-6 + 1e-12 * seconds));
-    if (spec->timeout_ms == 0)
-        spec->timeout_ms = 1;
+    *out_ms = (int64_t)ceil(seconds * 1000 - (1e-6 + 1e-12 * seconds));
+    if (*out_ms == 0)
+        *out_ms = 1;
     return 0;
+}
+
+static int read_timeout(struct fields *f, const struct scan_text *value, struct task_spec *spec)
+{
+    return read_seconds(f, value, FIELD_TIMEOUT, &spec->timeout_ms);
+}
+
+static int read_estimate(struct fields *f, const struct scan_text *value, struct task_spec *spec)
+{
+    return read_seconds(f, value, FIELD_TIME_ESTIMATE, &spec->estimate_ms);
+}
+
+/* Bytes as a number, or a string like "2G". */
+static int read_memory(struct fields *f, const struct scan_text *value, struct task_spec *spec)
+{
+    enum value_kind kind = value_kind(value);
+    double bytes;
+    char *text;
+    int rc;
+
+    if (kind == VALUE_NUMBER) {
+        rc = integer_between(f, value, FIELD_MEMORY, 0, (double)UNITS_SIZE_MAX, &bytes);
+        if (rc == 1)
+            spec->memory = (int64_t)bytes;
+        return rc < 0 ? rc : 0;
+    }
+    if (kind != VALUE_STRING) {
+        fields_complain(f, value,
+                        "memory must be a number of bytes or a string like \"2G\", not %s",
+                        value_kind_words(kind));
+        return 0;
+    }
+    rc = fields_string(f, value, "memory", &text);
+    if (rc == 0 && text != NULL && !units_parse_size(text, &spec->memory))
+        fields_complain(f, value,
+                        "memory \"%.40s\" is not a size; write it like \"2G\" or \"500M\"", text);
+    if (rc == 0)
+        free(text);
+    return rc;
 }
 
 static int read_priority(struct fields *f, const struct scan_text *value, struct task_spec *spec)
@@ -251,6 +295,8 @@ static read_f *const readers[FIELD_COUNT] = {
     [FIELD_COMMAND] = read_command,
     [FIELD_CORES] = read_cores,
     [FIELD_TIMEOUT] = read_timeout,
+    [FIELD_TIME_ESTIMATE] = read_estimate,
+    [FIELD_MEMORY] = read_memory,
     [FIELD_PRIORITY] = read_priority,
     [FIELD_MAX_RETRIES] = read_max_retries,
     [FIELD_ENV] = read_env,
@@ -399,6 +445,12 @@ static int inherit(const struct task_spec *from, enum field field, struct task_s
         return 0;
     case FIELD_TIMEOUT:
         spec->timeout_ms = from->timeout_ms;
+        return 0;
+    case FIELD_TIME_ESTIMATE:
+        spec->estimate_ms = from->estimate_ms;
+        return 0;
+    case FIELD_MEMORY:
+        spec->memory = from->memory;
         return 0;
     case FIELD_PRIORITY:
         spec->priority = from->priority;

@@ -106,6 +106,8 @@ char *task_spec_to_json(const struct task_spec *spec)
         add_list(object, FIELD_COMMAND, spec->argv) &&
         add_number(object, FIELD_CORES, spec->cores, 1) &&
         add_number(object, FIELD_TIMEOUT, (double)spec->timeout_ms / 1000, 0) &&
+        add_number(object, FIELD_TIME_ESTIMATE, (double)spec->estimate_ms / 1000, 0) &&
+        add_number(object, FIELD_MEMORY, (double)spec->memory, 0) &&
         add_number(object, FIELD_PRIORITY, spec->priority, 0) &&
         add_number(object, FIELD_MAX_RETRIES, spec->max_retries, 0) && add_env(object, spec->env) &&
         (spec->tags == NULL || add(object, field_names[FIELD_TAGS], cJSON_CreateRaw(spec->tags))) &&

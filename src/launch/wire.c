@@ -276,6 +276,7 @@ void wire_put_result(struct buf *b, const struct launch_event *ev)
     buf_put_i64(b, res->user_us);
     buf_put_i64(b, res->sys_us);
     buf_put_i64(b, res->max_rss_kib);
+    buf_put_i64(b, res->output_dropped);
     buf_put_str(b, res->message);
     finish(b, at);
 }
@@ -295,6 +296,7 @@ int wire_get_result(const void *payload, size_t len, struct launch_event *out)
     res->user_us = rd_i64(&r);
     res->sys_us = rd_i64(&r);
     res->max_rss_kib = rd_i64(&r);
+    res->output_dropped = rd_i64(&r);
     rd_str_into(&r, res->message, sizeof(res->message));
     return decoded(&r);
 }

@@ -52,9 +52,11 @@ static int check_options(const struct pilot_options *o, struct pilot_error *err)
         return err_set(err, PILOT_EINVAL, "--rerun-changed needs --resume");
     if (o->quiet && o->verbose)
         return err_set(err, PILOT_EINVAL, "--quiet and --verbose contradict each other");
-    if (o->grace_ms < 0 || o->node_timeout_ms < 1000)
-        return err_set(err, PILOT_EINVAL,
-                       "--grace must not be negative and --node-timeout at least 1 second");
+    if (o->grace_ms < 0 || o->heartbeat_ms < 10 || o->lost_after_ms < 3 * o->heartbeat_ms)
+        return err_set(
+            err, PILOT_EINVAL,
+            "--grace must not be negative, --heartbeat at least 0.01 seconds, and --lost-after at "
+            "least three times as long as --heartbeat");
     return 0;
 }
 

@@ -54,6 +54,10 @@ char *task_to_json(const struct pilot_task *t, struct pilot_error *err)
     cJSON_AddNumberToObject(o, "cores", t->cores);
     if (t->timeout_s != 0)
         cJSON_AddNumberToObject(o, "timeout", t->timeout_s);
+    if (t->time_estimate_s != 0)
+        cJSON_AddNumberToObject(o, "time_estimate", t->time_estimate_s);
+    if (t->memory != 0)
+        cJSON_AddNumberToObject(o, "memory", (double)t->memory);
     cJSON_AddNumberToObject(o, "priority", t->priority);
     cJSON_AddNumberToObject(o, "max_retries", t->max_retries);
     add_env(o, t->env);

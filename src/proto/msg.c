@@ -109,6 +109,9 @@ void msg_put_welcome(struct buf *frame, const struct msg_welcome *m)
     buf_put_str(frame, m->workdir);
     buf_put_i64(frame, m->grace_ms);
     buf_put_i64(frame, m->silence_ms);
+    buf_put_i64(frame, m->heartbeat_ms);
+    buf_put_i64(frame, m->left_ms);
+    buf_put_i64(frame, m->max_output);
     buf_put_u8(frame, (uint8_t)((m->use_hyperthreads ? FLAG_HYPERTHREADS : 0) |
                                 (m->no_pin ? FLAG_NO_PIN : 0) | (m->keep_env ? FLAG_KEEP_ENV : 0)));
     end(frame, at);
@@ -125,6 +128,9 @@ int msg_get_welcome(struct rd *body, struct msg_welcome *m)
     rd_str_into(body, m->workdir, sizeof(m->workdir));
     m->grace_ms = rd_i64(body);
     m->silence_ms = rd_i64(body);
+    m->heartbeat_ms = rd_i64(body);
+    m->left_ms = rd_i64(body);
+    m->max_output = rd_i64(body);
     flags = rd_u8(body);
     m->use_hyperthreads = flags & FLAG_HYPERTHREADS;
     m->no_pin = flags & FLAG_NO_PIN;
@@ -139,6 +145,7 @@ void msg_put_ready(struct buf *frame, const struct msg_ready *m)
     size_t at = begin(frame, MSG_READY);
 
     buf_put_u32(frame, m->cores);
+    buf_put_i64(frame, m->memory);
     buf_put_str(frame, m->map);
     buf_put_str(frame, m->text);
     end(frame, at);
@@ -147,6 +154,7 @@ void msg_put_ready(struct buf *frame, const struct msg_ready *m)
 int msg_get_ready(struct rd *body, struct msg_ready *m)
 {
     m->cores = rd_u32(body);
+    m->memory = rd_i64(body);
     rd_str_into(body, m->map, sizeof(m->map));
     rd_str_into(body, m->text, sizeof(m->text));
     return finish(body);
@@ -234,6 +242,7 @@ void msg_put_ended(struct buf *frame, const struct msg_ended *m)
     buf_put_i64(frame, r->user_us);
     buf_put_i64(frame, r->sys_us);
     buf_put_i64(frame, r->max_rss_kib);
+    buf_put_i64(frame, r->output_dropped);
     buf_put_str(frame, r->message);
     end(frame, at);
 }
@@ -254,6 +263,7 @@ int msg_get_ended(struct rd *body, struct msg_ended *m)
     r->user_us = rd_i64(body);
     r->sys_us = rd_i64(body);
     r->max_rss_kib = rd_i64(body);
+    r->output_dropped = rd_i64(body);
     rd_str_into(body, r->message, sizeof(r->message));
     if (reason >= ATTEMPT_REASON_COUNT)
         return PILOT_EPROTO;

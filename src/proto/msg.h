@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 2
+#define MSG_VERSION 3
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -63,7 +63,10 @@ struct msg_welcome {
     char cpus[MSG_CPUS_MAX]; /* union of what the node's ranks may use */
     char workdir[4096];      /* absolute; "": nothing will be run (a dry run) */
     int64_t grace_ms;
-    int64_t silence_ms; /* the head is lost after so long without a message; 0: never */
+    int64_t silence_ms;   /* the head is lost after so long without a message; 0: never */
+    int64_t heartbeat_ms; /* say so often that you are alive; 0: never */
+    int64_t left_ms;      /* to the end of the allocation, now; INT64_MAX: not known */
+    int64_t max_output;   /* bytes of stdout, and of stderr, that are kept; 0: all */
     bool use_hyperthreads;
     bool no_pin;
     bool keep_env;
@@ -71,6 +74,7 @@ struct msg_welcome {
 
 struct msg_ready {
     uint32_t cores;          /* 0: cannot run tasks; text says why */
+    int64_t memory;          /* bytes that tasks may use in all; 0: not known */
     char map[MSG_TEXT_MAX];  /* for people */
     char text[MSG_TEXT_MAX]; /* a warning or the error; "" */
 };

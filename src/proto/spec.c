@@ -24,6 +24,8 @@ void spec_pack(struct buf *b, const struct task_spec *spec)
     buf_put_str(b, spec->id);
     buf_put_u32(b, spec->cores);
     buf_put_i64(b, spec->timeout_ms);
+    buf_put_i64(b, spec->estimate_ms);
+    buf_put_i64(b, spec->memory);
     buf_put_u32(b, (uint32_t)spec->priority);
     buf_put_u32(b, spec->max_retries);
     if (has & HAS_COMMAND)
@@ -47,6 +49,8 @@ int spec_unpack(struct rd *r, struct task_spec *spec)
     spec->id = rd_str(r);
     spec->cores = rd_u32(r);
     spec->timeout_ms = rd_i64(r);
+    spec->estimate_ms = rd_i64(r);
+    spec->memory = rd_i64(r);
     spec->priority = (int32_t)rd_u32(r);
     spec->max_retries = rd_u32(r);
     if (has & HAS_COMMAND)

@@ -195,7 +195,8 @@ static void task_again(struct report *r, const char *id, const struct attempt_re
                        unsigned retries_used, unsigned max_retries)
 {
     /* Losses and stops use up no retry. */
-    bool counts = result->reason != REASON_LOST && result->reason != REASON_CANCEL;
+    bool counts = result->reason != REASON_LOST && result->reason != REASON_CANCEL &&
+                  result->reason != REASON_STOP;
     struct buf *b =
         task_line(r, HOLD_RETRIED, counts && retries_used >= max_retries, SCREEN_RETRY, id);
 

@@ -337,5 +337,12 @@ void text_cause(struct buf *b, const struct attempt_result *result, bool utf8)
     case REASON_CANCEL:
         text_add(b, "cancelled");
         return;
+    case REASON_STOP:
+        text_add(b, "stopped with the pilot");
+        return;
+    case REASON_MEMORY:
+        text_add(b, "used more memory than it may");
+        add_message(b, ": ", result->message, utf8);
+        return;
     }
 }

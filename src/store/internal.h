@@ -114,7 +114,7 @@ struct op {
             uint32_t cores;
             int32_t priority;
             uint32_t max_retries;
-            int64_t timeout_ms;
+            int64_t timeout_ms, estimate_ms, memory;
         } spec; /* PUT, REPLACE; texts: id, command, JSON */
         struct {
             int64_t start_wall_ms;
@@ -127,7 +127,7 @@ struct op {
             int64_t end_wall_ms;
             int64_t user_us;
             int64_t sys_us;
-            int64_t max_rss_kib;
+            int64_t max_rss_kib, output_dropped;
         } ended; /* texts: node, cpus, message */
     } u;         /* STATUS: texts: why. ANSWERED: none. META: texts: key, value */
     size_t len[OP_TEXTS];

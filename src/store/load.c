@@ -14,7 +14,7 @@ static int close_open_attempts(struct store *s, struct pilot_error *err)
     static const char *const updates[] = {
         "UPDATE attempts SET finished_at = ?1, reason = 'lost' WHERE finished_at IS NULL"
         " AND id IN (SELECT id FROM tasks WHERE status = 'running')",
-        "UPDATE tasks SET status = 'pending', reason = 'lost', losses = losses + 1,"
+        "UPDATE tasks SET status = 'pending', reason = 'lost',"
         " finished_at = ?1 WHERE status = 'running'",
     };
     int64_t now_ms = clock_wall_ms();
@@ -73,6 +73,7 @@ static int row_to_result(struct store *s, sqlite3_stmt *stmt, struct store_task 
     r->sys_us = scaled(stmt, 8, 1e6);
     r->max_rss_kib = sqlite3_column_int64(stmt, 9);
     snprintf(r->message, sizeof(r->message), "%s", text_or_empty(stmt, 10));
+    r->output_dropped = sqlite3_column_int64(stmt, 11);
     return 0;
 }
 
@@ -141,7 +142,7 @@ int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *
     if (rc == 0)
         rc = sql_prepare(s,
                          "SELECT node, cpus, reason, exit_code, signal, started_at, finished_at,"
-                         " user_seconds, sys_seconds, max_rss_kib, message"
+                         " user_seconds, sys_seconds, max_rss_kib, message, output_dropped"
                          " FROM attempts WHERE id = ?1 AND attempt = ?2",
                          &last, err);
     for (int64_t n = 0; rc >= 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE; n++) {

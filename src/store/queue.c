@@ -175,6 +175,8 @@ static void append_spec(struct store *s, enum op_kind kind, task_id_t task,
     op->u.spec.priority = spec->priority;
     op->u.spec.max_retries = spec->max_retries;
     op->u.spec.timeout_ms = spec->timeout_ms;
+    op->u.spec.estimate_ms = spec->estimate_ms;
+    op->u.spec.memory = spec->memory;
     set_text(op, 0, spec->id);
     if (spec->argv != NULL)
         join_arguments(spec->argv, (char *)op->text[1]);
@@ -229,6 +231,7 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
     op->u.ended.user_us = result->user_us;
     op->u.ended.sys_us = result->sys_us;
     op->u.ended.max_rss_kib = result->max_rss_kib;
+    op->u.ended.output_dropped = result->output_dropped;
     set_text(op, 0, node);
     set_text(op, 1, cpus ? cpus : "");
     set_text(op, 2, result->message);

@@ -62,9 +62,17 @@ static const char step_1_to_2[] =
     "ALTER TABLE tasks ADD COLUMN told INTEGER"
     " /* its end, to the hook: 0 not answered yet, 1 answered, NULL nothing to tell */";
 
+static const char step_2_to_3[] =
+    "ALTER TABLE tasks ADD COLUMN memory INTEGER"
+    " /* bytes that it may use; NULL: no limit */;\n"
+    "ALTER TABLE tasks ADD COLUMN time_estimate REAL /* seconds; NULL: not known */;\n"
+    "ALTER TABLE attempts ADD COLUMN output_dropped INTEGER"
+    " /* bytes that --max-output cut off; NULL: none */";
+
 const char *const schema_steps[] = {
     step_0_to_1,
     step_1_to_2,
+    step_2_to_3,
 };
 const int schema_step_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
 

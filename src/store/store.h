@@ -50,8 +50,8 @@ struct store_task {
     struct attempt_result result;
     const char *node; /* "" if there was none */
     const char *cpus; /* "" if not pinned */
-    unsigned losses;  /* those that ended with REASON_LOST; an attempt that was still running when
-                       * the pilot died counts as one (store_load records it) */
+    unsigned losses;  /* those lost with their node while the pilot went on; what ran when the
+                       * pilot itself died is closed as lost by store_load, but does not count */
 };
 typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_error *err);
 

@@ -27,9 +27,11 @@ static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
     [ST_PUT] = "INSERT INTO tasks (seq, id, status, cores, priority, max_retries, timeout, command,"
-               " spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+               " spec, time_estimate, memory)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [ST_REPLACE] = "UPDATE tasks SET id = ?2, status = ?3, cores = ?4, priority = ?5,"
-                   " max_retries = ?6, timeout = ?7, command = ?8, spec = ?9, attempts = 0,"
+                   " max_retries = ?6, timeout = ?7, command = ?8, spec = ?9,"
+                   " time_estimate = ?10, memory = ?11, attempts = 0,"
                    " failures = 0, losses = 0, exit_code = NULL, node = NULL, started_at = NULL,"
                    " finished_at = NULL, reason = NULL, told = NULL WHERE seq = ?1",
     [ST_FORGET] = "DELETE FROM attempts WHERE id = (SELECT id FROM tasks WHERE seq = ?1)",
@@ -40,14 +42,16 @@ static const char *const statements[ST_COUNT] = {
                       " WHERE seq = ?1",
     [ST_END_ATTEMPT] =
         "INSERT INTO attempts (id, attempt, node, started_at, finished_at, exit_code, reason, cpus,"
-        " signal, user_seconds, sys_seconds, max_rss_kib, message)"
-        " SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 FROM tasks WHERE seq = ?1"
+        " signal, user_seconds, sys_seconds, max_rss_kib, message, output_dropped)"
+        " SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 FROM tasks WHERE seq "
+        "= ?1"
         " ON CONFLICT (id, attempt) DO UPDATE SET node = excluded.node,"
         " started_at = coalesce(excluded.started_at, started_at),"
         " finished_at = excluded.finished_at, exit_code = excluded.exit_code,"
         " reason = excluded.reason, cpus = excluded.cpus, signal = excluded.signal,"
         " user_seconds = excluded.user_seconds, sys_seconds = excluded.sys_seconds,"
-        " max_rss_kib = excluded.max_rss_kib, message = excluded.message",
+        " max_rss_kib = excluded.max_rss_kib, message = excluded.message,"
+        " output_dropped = excluded.output_dropped",
     [ST_END_TASK] = "UPDATE tasks SET attempts = max(attempts, ?2), node = ?3,"
                     " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
                     " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10,"
@@ -55,7 +59,8 @@ static const char *const statements[ST_COUNT] = {
                     " WHERE seq = ?1",
     /* Node, times and exit code stay those of the last attempt. */
     [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3, told = ?4,"
-                  " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END WHERE seq = ?1",
+                  " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END,"
+                  " losses = CASE ?2 WHEN 'pending' THEN 0 ELSE losses END WHERE seq = ?1",
     /* An answer may come when the task is to run again; then it is about nothing any more. */
     [ST_ANSWERED] = "UPDATE tasks SET told = CASE told WHEN 0 THEN 1 ELSE told END WHERE seq = ?1",
     [ST_META] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
@@ -208,6 +213,15 @@ static void bind_word(sqlite3_stmt *stmt, int column, const char *word)
     sqlite3_bind_text(stmt, column, word, -1, SQLITE_STATIC);
 }
 
+/* NULL for 0. */
+static void bind_amount(sqlite3_stmt *stmt, int column, int64_t amount)
+{
+    if (amount != 0)
+        sqlite3_bind_int64(stmt, column, amount);
+    else
+        sqlite3_bind_null(stmt, column);
+}
+
 static int write_spec(struct store *s, enum statement st, const struct op *op,
                       struct pilot_error *err)
 {
@@ -222,6 +236,8 @@ static int write_spec(struct store *s, enum statement st, const struct op *op,
     sql_bind_ms(stmt, 7, op->u.spec.timeout_ms);
     sql_bind_text(stmt, 8, op->text[1], op->len[1]);
     sql_bind_text(stmt, 9, op->text[2], op->len[2]);
+    sql_bind_ms(stmt, 10, op->u.spec.estimate_ms);
+    bind_amount(stmt, 11, op->u.spec.memory);
     return run_on_task(s, st, op, err);
 }
 
@@ -270,9 +286,11 @@ static bool is_failure(const struct op *op)
     case REASON_SIGNAL:
     case REASON_TIMEOUT:
     case REASON_SPAWN:
+    case REASON_MEMORY:
         return true;
     case REASON_LOST:
     case REASON_CANCEL:
+    case REASON_STOP:
         return false;
     }
     return false;
@@ -310,6 +328,7 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     sqlite3_bind_double(attempt, 11, (double)op->u.ended.sys_us / 1e6);
     sqlite3_bind_int64(attempt, 12, op->u.ended.max_rss_kib);
     sql_bind_text(attempt, 13, op->text[2], op->len[2]);
+    bind_amount(attempt, 14, op->u.ended.output_dropped);
     if ((rc = run_on_task(s, ST_END_ATTEMPT, op, err)) < 0)
         return rc;
     bind_end(task, op, start_wall_ms);

@@ -24,6 +24,8 @@ static struct task_spec sample_spec(void)
     s.timeout_ms = 1500;
     s.priority = -7;
     s.max_retries = 3;
+    s.estimate_ms = 1200;
+    s.memory = (int64_t)3 << 30;
     s.env = words;
     s.tags = "{\"T\":100}";
     s.workdir = "/data";
@@ -34,11 +36,21 @@ static struct task_spec sample_spec(void)
 static void fill_all(struct buf *f)
 {
     struct msg_hello hello = {"vc1", "1.2.3", "0-3,8", 4, 4711};
-    struct msg_welcome welcome = {ROLE_AGENT, "vc1", "0-3", "/w", 5000, 30000, true, false, true};
-    struct msg_ready ready = {4, "4 cores: 0-3", "a warning"};
+    struct msg_welcome welcome = {.role = ROLE_AGENT,
+                                  .node = "vc1",
+                                  .cpus = "0-3",
+                                  .workdir = "/w",
+                                  .grace_ms = 5000,
+                                  .silence_ms = 30000,
+                                  .heartbeat_ms = 1000,
+                                  .left_ms = 3600000,
+                                  .max_output = 1 << 20,
+                                  .use_hyperthreads = true,
+                                  .keep_env = true};
+    struct msg_ready ready = {4, (int64_t)1 << 33, "4 cores: 0-3", "a warning"};
     struct msg_assign assign = {8, true};
     struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true};
-    struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, "text"}};
+    struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, 8, "text"}};
     struct task_spec spec = sample_spec();
     struct buf packed;
 
@@ -247,6 +259,8 @@ static void test_spec_keeps_every_field(void **state)
     assert_null(back.stdin_path);
     assert_int_equal(back.cores, 2);
     assert_int_equal(back.timeout_ms, 1500);
+    assert_int_equal(back.estimate_ms, 1200);
+    assert_int_equal(back.memory, (int64_t)3 << 30);
     assert_int_equal(back.priority, -7);
     assert_int_equal(back.max_retries, 3);
     assert_string_equal(back.env[2], words[2]);

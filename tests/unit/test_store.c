@@ -50,6 +50,8 @@ static void one_row_a_task_and_one_an_attempt(void **state)
     (void)state;
     spec.priority = -3;
     spec.max_retries = 2;
+    spec.estimate_ms = 1500;
+    spec.memory = 4096;
     store_put_task(s, 0, &spec, "{\"x\":1}", TASK_PENDING);
     put(s, 1, "b");
     put(s, 2, "c");
@@ -68,14 +70,14 @@ static void one_row_a_task_and_one_an_attempt(void **state)
     assert_string_equal(
         query("SELECT * FROM tasks ORDER BY seq"),
         "0|sub/a|pending|3|1|n1|1000.5|1002.0|exit|1|0|4|-3|2.5|2|echo 'a b' 'it'\\''s' ''|"
-        "{\"x\":1}|-\n"
-        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}|-\n"
-        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0\n"
-        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-\n");
+        "{\"x\":1}|-|4096|1.5\n"
+        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-\n"
+        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0|-|-\n"
+        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-\n");
     assert_string_equal(query("SELECT * FROM attempts ORDER BY id"),
-                        "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file\n"
-                        "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-\n"
-                        "sub/a|1|n1|0-1|1000.5|1002.0|3|-|exit|1.25|0.5|2048|-\n");
+                        "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file|-\n"
+                        "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-|-\n"
+                        "sub/a|1|n1|0-1|1000.5|1002.0|3|-|exit|1.25|0.5|2048|-|-\n");
     assert_string_equal(query("SELECT reason FROM attempts WHERE id = 'sub/a'"), "exit\n");
     assert_string_equal(query("SELECT * FROM meta"), "run|2\n");
     assert_string_equal(query("SELECT host, pid, job, since > 1e9, heartbeat >= since FROM owner"),
@@ -156,7 +158,7 @@ static void a_replaced_task_starts_anew(void **state)
     store_replace_task(s, 0, &spec, "{}");
     commit(s);
     assert_string_equal(query("SELECT * FROM tasks WHERE seq = 0"),
-                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}|-\n");
+                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}|-|-|-\n");
     assert_string_equal(query("SELECT id, attempt FROM attempts"), "b|1\n");
     close_store(s);
 }
@@ -420,7 +422,7 @@ static void a_newer_version_is_refused(void **state)
     close_store(open_store(STORE_NEW));
     assert_string_equal(query("PRAGMA user_version = 99"), "");
     expect_open(STORE_NEW, PILOT_EPROTO, "newer pilot-mpi");
-    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 2");
+    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 3");
     assert_string_equal(query("PRAGMA user_version"), "99\n");
 }
 
@@ -472,22 +474,22 @@ static int open_with_steps(const char *const *steps, int count)
 
 static void an_older_version_is_migrated_in_one_transaction(void **state)
 {
-    const char *steps[] = {schema_steps[0], schema_steps[1],
-                           "ALTER TABLE tasks ADD COLUMN memory INTEGER",
-                           "UPDATE tasks SET memory = 7; SELECT no_such_function()"};
+    const char *steps[] = {schema_steps[0], schema_steps[1], schema_steps[2],
+                           "ALTER TABLE tasks ADD COLUMN extra INTEGER",
+                           "UPDATE tasks SET extra = 7; SELECT no_such_function()"};
     struct store *s = start_store(STORE_NEW);
 
     (void)state;
-    assert_int_equal(schema_step_count, 2); /* a new step: record a state-vN.sql for its test too */
+    assert_int_equal(schema_step_count, 3); /* a new step: record a state-vN.sql for its test too */
     put(s, 0, "a");
     close_store(s);
-    assert_int_equal(open_with_steps(steps, 4), PILOT_ESTORE);
-    assert_string_equal(query("PRAGMA user_version"), "2\n");
-    assert_string_equal(query("SELECT memory FROM tasks"), "no such column: memory");
-    steps[3] = "UPDATE tasks SET memory = 7";
-    assert_int_equal(open_with_steps(steps, 4), 0);
-    assert_string_equal(query("PRAGMA user_version; SELECT id, memory FROM tasks"), "4\na|7\n");
-    assert_int_equal(open_with_steps(steps, 3), PILOT_EPROTO);
+    assert_int_equal(open_with_steps(steps, 5), PILOT_ESTORE);
+    assert_string_equal(query("PRAGMA user_version"), "3\n");
+    assert_string_equal(query("SELECT extra FROM tasks"), "no such column: extra");
+    steps[4] = "UPDATE tasks SET extra = 7";
+    assert_int_equal(open_with_steps(steps, 5), 0);
+    assert_string_equal(query("PRAGMA user_version; SELECT id, extra FROM tasks"), "5\na|7\n");
+    assert_int_equal(open_with_steps(steps, 4), PILOT_EPROTO);
 }
 
 /* Makes the database that TEST_DATA/name describes, and opens it. */
@@ -517,14 +519,14 @@ static void version_1_is_read(void **state)
     (void)state;
     assert_int_equal(store_load(s, note_task, tasks, &err), 0);
     assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
-                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} pending 2 1 1\n"
+                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} pending 2 1 0\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 0 0 0\n");
     assert_int_equal(store_start(s, &err), 0);
     end_and_tell(s, 1, 3, REASON_EXIT, 0, TASK_COMPLETED, true);
     close_store(s);
     assert_string_equal(query("PRAGMA user_version; SELECT id, attempt, reason FROM attempts;"
                               "SELECT id, told FROM tasks"),
-                        "2\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
+                        "3\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
 }
 
 /* As the second version left it: the hook has answered a, but not b. */
@@ -538,9 +540,25 @@ static void version_2_is_read(void **state)
     assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
                                "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} failed 2 2 0\n"
                                "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
-                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 1\n");
+                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "2\n");
+    assert_string_equal(query("PRAGMA user_version"), "3\n");
+}
+
+/* As the third version left it. */
+static void version_3_is_read(void **state)
+{
+    struct store *s = open_recorded("state-v3.sql");
+    char tasks[4096] = "";
+
+    (void)state;
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
+                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} failed 2 2 0\n"
+                               "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
+                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
+    close_store(s);
+    assert_string_equal(query("PRAGMA user_version"), "3\n");
 }
 
 /* ---- Loading ----------------------------------------------------------------------------------
@@ -584,11 +602,11 @@ static void what_ran_in_a_crash_is_lost_and_pending(void **state)
     s = open_store(STORE_RESUME);
     assert_int_equal(store_load(s, note_task, tasks, &err), 0);
     assert_string_equal(tasks, "0 a {\"command\":\"true\"} completed 1 0 0\n"
-                               "1 b {\"command\":\"true\"} pending 2 1 1\n"
+                               "1 b {\"command\":\"true\"} pending 2 1 0\n"
                                "2 c {\"command\":\"true\"} pending 0 0 0\n");
     /* It is committed already, for others to see. */
     assert_string_equal(query("SELECT status, reason, losses, finished_at > 1e9 FROM tasks"),
-                        "completed|exit|0|0\npending|lost|1|1\npending|-|0|-\n");
+                        "completed|exit|0|0\npending|lost|0|1\npending|-|0|-\n");
     assert_string_equal(query("SELECT id, attempt, reason, finished_at > 1e9 FROM attempts"),
                         "a|1|exit|0\nb|1|exit|0\nb|2|lost|1\n");
     assert_int_equal(store_load(s, stop_at_second, NULL, &err), PILOT_EINVAL);
@@ -786,6 +804,7 @@ int main(void)
         TEST(an_older_version_is_migrated_in_one_transaction),
         TEST(version_1_is_read),
         TEST(version_2_is_read),
+        TEST(version_3_is_read),
         TEST(what_ran_in_a_crash_is_lost_and_pending),
         TEST(rows_changed_by_hand_are_noticed),
         TEST(a_second_pilot_is_refused_by_name),
