@@ -81,6 +81,7 @@ static void print_help(void)
         "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
         "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
         "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n"
+        "  pilot-mpi simulate FILE              how long would it take on N nodes? (--help)\n"
         "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add "
         "--help)\n"
         "\n"

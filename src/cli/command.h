@@ -12,5 +12,6 @@ struct command {
 
 extern const struct command cmd_run;
 extern const struct command cmd_add;
+extern const struct command cmd_simulate;
 
 #endif
