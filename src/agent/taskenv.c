@@ -64,9 +64,10 @@ static bool has_prefix(const char *s, const char *prefix)
 
 static bool same_name(const char *a, const char *b)
 {
-    size_t len = strcspn(a, "=");
-
-    return strcspn(b, "=") == len && memcmp(a, b, len) == 0;
+    /* For each task a dozen names are looked for in the whole environment: most differ at once. */
+    for (; *a == *b && *a != '\0' && *a != '='; a++, b++)
+        ;
+    return (*a == '\0' || *a == '=') && (*b == '\0' || *b == '=');
 }
 
 /* The value of entry's name in list; NULL: not there. The last one counts. */
@@ -115,9 +116,15 @@ static void list_put(struct list *l, char *entry)
 
 static char *join(const char *name, const char *value)
 {
-    char *entry;
+    size_t name_len = strlen(name), value_len = strlen(value);
+    char *entry = malloc(name_len + value_len + 2);
 
-    return asprintf(&entry, "%s=%s", name, value) >= 0 ? entry : NULL;
+    if (entry == NULL)
+        return NULL;
+    memcpy(entry, name, name_len);
+    entry[name_len] = '=';
+    memcpy(entry + name_len + 1, value, value_len + 1);
+    return entry;
 }
 
 /* ---- The base
