@@ -40,7 +40,7 @@ def panel(figures, kind, x, y):
     def at(value):
         return x + LABEL + span * (math.log10(max(1e-9, value)) - low) / (high - low)
 
-    out = ['<text class="head" x="%d" y="%d">%s, %s</text>' % (x, y + 14, escape(head), escape(unit)),
+    out = ['<text class="head" x="%d" y="%d">%s, %s</text>' % (x, y + 14, escape(head[0].upper() + head[1:]), escape(unit)),
            '<text class="small" x="%d" y="%d">%s is better</text>' % (x, y + 28, "more" if more else "less")]
     bottom = y + TOP + ROW * len(ranked)
     for power in range(low, high + 1):

@@ -12,9 +12,7 @@ every server that it starts and stops. To add a tool: a class, and its name in T
 import json
 import os
 import shlex
-import shutil
 import subprocess
-import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -331,7 +329,6 @@ class DisBatch(Tool):
 
 class TaskSpooler(Tool):
     title = "task-spooler"
-    slow = True
     keeps = "nothing; output in one file a task"
     how = "tsp -S 2; tsp -n COMMAND for each (output: tsp COMMAND); then wait until none is left"
 
@@ -341,8 +338,9 @@ class TaskSpooler(Tool):
 
     def prepare(self, job):
         option = "" if job.kind == "out" else "-n "
-        lines = ["set -e", "export TS_SOCKET=$PWD/socket TS_MAXFINISHED=1 TMPDIR=${1:-$PWD}",
-                 "tsp -S %d" % job.cores]
+        lines = ["set -e", "export TS_SOCKET=$PWD/socket TMPDIR=${1:-$PWD}",
+                 "tsp -S %d" % job.cores,
+                 "until tsp >ids; do sleep 0.02; done  # its server is up"]
         lines += ["tsp %s%s >ids" % (option, command(t)) for t in job.tasks]
         lines += ["tsp -w 2>/dev/null || :"]  # for the last one; others may run still
         lines += ["while tsp | grep -q -e queued -e running; do sleep 0.02; done"]
@@ -416,6 +414,7 @@ LEFT_OUT = [
      "PyPI package of the name flux-core is another program"),
     ("HyperQueue's hq and its journal", "the wheel carries server and worker but not the command line "
      "program, and its LocalCluster has no option for the journal: no resume here"),
+    ("Slurm's own job steps and arrays", "not a package to install but a cluster to set up"),
     ("nq", "one task at a time in a queue"),
 ]
 
