@@ -147,7 +147,7 @@ test_submit_scripts() {
         make_file
         cluster run sbatch --nodes=$([ $script = one-node ] && echo 1 || echo 2) --output="$script.log" "$ROOT/slurm/$script.sh" tasks.json
         must_wait_until 40 is_running
-        # What Slurm does by --signal=B:TERM@300.
+        # What Slurm does by --signal=B:TERM@45.
         cluster run scancel --batch --signal=TERM "$(job)"
         no_cluster_jobs
         assert_contains "$script.log" "Stopped before the end"
