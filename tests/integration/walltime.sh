@@ -150,6 +150,22 @@ test_one_signal_drains_two_kill() {
     assert_nothing_left
 }
 
+# mpirun passes USR1 on to every rank; only the first acts on it.
+test_mpirun_signal() {
+    need mpirun openmpi-bin
+    echo "$saver" >tasks.json
+    mpirun --oversubscribe -np 2 "$PILOT" --grace 60 tasks.json >out 2>err </dev/null &
+    pilot_pid=$!
+    must_wait_until 20 test -e pilot_runs/up
+    kill -USR1 "$pilot_pid"
+    must_wait_until 10 grep -q 'once more kills' err
+    touch pilot_runs/may
+    pilot_wait 20
+    assert_eq "status" 3 "$status"
+    assert_eq saved yes "$([ -e pilot_runs/saved ] && echo yes)"
+    assert_nothing_left
+}
+
 # sbatch --signal=USR1@60, without the B:, reaches the tasks as well as the pilot.
 test_a_signal_to_everybody_is_no_failure() {
     echo '{"id": "a", "command": "echo $$ >../pid; exec sleep 1000"}' >tasks.json
