@@ -85,8 +85,8 @@ struct pilot_options {
                               * the head for so long kills its tasks and leaves */
     unsigned max_lost;       /* a task whose attempts were lost with their node so often has failed;
                               * 0: never */
-    int64_t walltime_ms;     /* the allocation ends so long after the start of this process, unless
-                              * the batch system tells; 0: not known */
+    int64_t walltime_ms;     /* the allocation ends so long after pilot_create, whatever the batch
+                              * system says; 0: what that says, if it says anything */
     int64_t drain_margin_ms; /* nothing starts later than so long before that end, and what still
                               * runs then is ended */
     int64_t disk_wait_ms;    /* a full disk is waited for so long */

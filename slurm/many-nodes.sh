@@ -11,9 +11,10 @@
 #SBATCH --time=04:00:00
 # Do not give up the allocation because one node failed: the pilot goes on with the others.
 #SBATCH --no-kill
-# Five minutes before the end, TERM to this script ("B:", batch shell) and nobody else. Without the
-# "B:", Slurm would send it to every process of the job, tasks included.
-#SBATCH --signal=B:TERM@300
+# Before the end, TERM to this script ("B:", batch shell) and nobody else. The pilot asks Slurm when that
+# is and stops by itself, two minutes before; this is for when it got no answer. (Slurm's warning may
+# come up to a minute early, and must not come first.)
+#SBATCH --signal=B:TERM@45
 #SBATCH --output=pilot-%j.out
 
 tasks=${1:-tasks.json}
@@ -44,7 +45,7 @@ flags=(
 # once, and `scancel --signal=TERM` reaches the tasks too.) Rank 0 is on the first node, as we are.
 # shellcheck disable=SC2016
 srun "${flags[@]}" sh -c '[ "$SLURM_PROCID" != 0 ] || echo $$ >"$0"; exec "$@"' "$pidfile" \
-    "$pilot" $resume --workdir "$workdir" "$tasks" </dev/null &
+    "$pilot" $resume --workdir "$workdir" --drain-margin 120 "$tasks" </dev/null &
 pid=$!
 # On TERM the pilot ends its tasks (TERM, KILL after --grace), notes that they have to run again,
 # and leaves with status 3.

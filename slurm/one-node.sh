@@ -10,9 +10,10 @@
 # for Slurm, namely the pilot; the pilot finds out which 8 CPUs it may use).
 #SBATCH --exclusive
 #SBATCH --time=04:00:00
-# Five minutes before the end, TERM to this script ("B:", batch shell) and nobody else. Without the
-# "B:", Slurm would send it to every process of the job, tasks included.
-#SBATCH --signal=B:TERM@300
+# Before the end, TERM to this script ("B:", batch shell) and nobody else. The pilot asks Slurm when that
+# is and stops by itself, two minutes before; this is for when it got no answer. (Slurm's warning may
+# come up to a minute early, and must not come first.)
+#SBATCH --signal=B:TERM@45
 #SBATCH --output=pilot-%j.out
 
 tasks=${1:-tasks.json}
@@ -25,7 +26,7 @@ if [ -e "$workdir/state.db" ]; then resume=--resume; else resume=; fi
 # No srun: this script already runs on the node, with all of the job's CPUs, and without a launcher
 # of MPI the pilot does not use MPI at all. In the background, because bash handles a signal only
 # between commands or in `wait`. (srun for the pilot is for more than one node: many-nodes.sh.)
-"$pilot" $resume --workdir "$workdir" "$tasks" &
+"$pilot" $resume --workdir "$workdir" --drain-margin 120 "$tasks" &
 pid=$!
 # On TERM the pilot ends its tasks (TERM, KILL after --grace), notes that they have to run again,
 # and leaves with status 3.

@@ -51,6 +51,7 @@ struct agent {
     char *const *environ_before;
     char **env; /* base of all tasks */
     struct msg_welcome site;
+    int64_t end_ms; /* when tasks are ended because of the walltime; INT64_MAX: not known */
     struct cpus *cpus;
     bool pin;
     struct run *runs; /* by launcher key */
@@ -134,6 +135,16 @@ static const char *xml_for(struct agent *a, const char *list, char *path, size_t
     return path;
 }
 
+/* Whole seconds until tasks are ended; -1: not known. */
+static int64_t left_s(const struct agent *a)
+{
+    int64_t left_ms = a->end_ms - clock_mono_ms();
+
+    if (a->end_ms == INT64_MAX)
+        return -1;
+    return left_ms > 0 ? left_ms / 1000 : 0;
+}
+
 static int launch(struct agent *a, uint32_t index, const struct msg_run *m, struct pilot_error *err)
 {
     const struct task_spec *spec = &m->spec;
@@ -149,6 +160,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .xml = xml_for(a, run->cpus.list, xml, sizeof(xml)),
         .env = spec->env,
         .socket = a->control ? control_path(a->control) : NULL,
+        .left_s = left_s(a),
     };
     struct launch_request req = {
         .key = index,
@@ -264,6 +276,7 @@ static void handle_welcome(struct agent *a, struct rd *body)
 
     if (msg_get_welcome(body, &a->site) < 0 || a->state != GREETING)
         BUG("a WELCOME message that does not fit");
+    a->end_ms = a->site.left_ms == INT64_MAX ? INT64_MAX : clock_mono_ms() + a->site.left_ms;
     log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
                                                                                    : NULL);
     if (a->site.role == ROLE_SURPLUS) {

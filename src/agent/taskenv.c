@@ -173,7 +173,7 @@ static const struct {
     {"FLUX_KVS_NAMESPACE", DROP},
     {"SLURM_", RENAME},
     {"PILOT_SLURM_", KEEP}, /* of an outer pilot; SLURM_X of now replaces it */
-    {"PILOT_MPI=", KEEP}, /* where a person has the program, for tasks that add or nest */
+    {"PILOT_MPI=", KEEP},   /* where a person has the program, for tasks that add or nest */
     {"PILOT_", DROP},
 };
 
@@ -220,7 +220,8 @@ char **taskenv_base(char *const *environ_before, bool keep)
     for (size_t i = 0; environ_before[i] != NULL; i++) {
         enum fate fate = fate_of(environ_before[i]);
 
-        if ((keep && !has_prefix(environ_before[i], "PILOT_SOCKET=")) ||
+        if ((keep && !has_prefix(environ_before[i], "PILOT_SOCKET=") &&
+             !has_prefix(environ_before[i], "PILOT_TIME_LEFT=")) ||
             (fate == KEEP && !is_outer_default(environ_before, environ_before[i])) ||
             (fate == CONFIG && !by_launcher))
             list_add(&l, strdup(environ_before[i]));
@@ -281,7 +282,7 @@ static void add_mpi(struct list *l, char *const *base, const struct taskenv_task
 
 static void add_pilot(struct list *l, const struct taskenv_task *t, const char *cores)
 {
-    char attempt[16];
+    char attempt[16], left[24];
 
     snprintf(attempt, sizeof(attempt), "%u", t->attempt);
     list_put(l, join("PILOT_TASK_ID", t->id));
@@ -290,6 +291,10 @@ static void add_pilot(struct list *l, const struct taskenv_task *t, const char *
     list_put(l, join("PILOT_CPUS", t->cpus));
     list_put(l, join("PILOT_NODE", t->node));
     list_put(l, join("PILOT_ATTEMPT", attempt));
+    if (t->left_s >= 0) {
+        snprintf(left, sizeof(left), "%lld", (long long)t->left_s);
+        list_put(l, join("PILOT_TIME_LEFT", left));
+    }
     if (t->socket != NULL)
         list_put(l, join("PILOT_SOCKET", t->socket));
 }

@@ -6,24 +6,26 @@
 #define PILOT_AGENT_TASKENV_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/task.h"
 
 /* The base environment for all tasks of a node; a fresh list (strv_free), NULL when memory is
- * short. keep: nothing is dropped but PILOT_SOCKET, which leads to another pilot. The SLURM_*
- * originals come back as PILOT_SLURM_*. */
+ * short. keep: nothing is dropped but PILOT_SOCKET and PILOT_TIME_LEFT, which are another pilot's.
+ * The SLURM_* originals come back as PILOT_SLURM_*. */
 char **taskenv_base(char *const *environ_before, bool keep);
 
 struct taskenv_task {
     const char *id;
-    const char *dir;       /* absolute */
+    const char *dir; /* absolute */
     unsigned cores;
     unsigned attempt;
-    const char *cpus;      /* "" when not pinned */
+    const char *cpus; /* "" when not pinned */
     const char *node;
-    const char *xml;       /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
-    const char *socket;    /* path of the node's control socket; NULL: none */
-    char *const *env;      /* the task's own, wins over everything but PILOT_* */
+    const char *xml;    /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
+    const char *socket; /* path of the node's control socket; NULL: none */
+    int64_t left_s;     /* until tasks are ended because of the walltime; -1: not known */
+    char *const *env;   /* the task's own, wins over everything but PILOT_* */
 };
 
 /* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.

@@ -30,10 +30,10 @@ static void check_deps(const struct sched *s, task_id_t id)
            !was_retried(s, id));
 }
 
-/* 1, 2, 3 and the tasks' side of 5. */
+/* 1, 2, 3, 7 and the tasks' side of 5. */
 static void check_tasks(const struct sched *s)
 {
-    task_id_t by_status[TASK_STATUS_COUNT] = {0}, blocked = 0;
+    task_id_t by_status[TASK_STATUS_COUNT] = {0}, blocked = 0, late = 0;
 
     for (task_id_t id = 0; id < s->count; id++) {
         const struct task *t = &s->tasks[id];
@@ -41,7 +41,10 @@ static void check_tasks(const struct sched *s)
         by_status[t->status]++;
         blocked += t->status == TASK_PENDING && t->waits > 0;
         check_deps(s, id);
+        late += t->late;
         BUG_ON(t->cancelling && t->status != TASK_RUNNING);
+        BUG_ON(t->late && (t->status != TASK_PENDING || t->waits > 0 || t->queued));
+        BUG_ON(t->late && (!s->config.deadline_ms || !t->timeout_ms));
         if (t->status == TASK_RUNNING) {
             BUG_ON(t->node >= s->nodes.len || !s->nodes.v[t->node].up);
             BUG_ON(t->slot >= s->nodes.v[t->node].running_len);
@@ -50,7 +53,7 @@ static void check_tasks(const struct sched *s)
     }
     for (int i = 0; i < TASK_STATUS_COUNT; i++)
         BUG_ON(by_status[i] != s->by_status[i]);
-    BUG_ON(blocked != s->blocked);
+    BUG_ON(blocked != s->blocked || late != s->late);
 }
 
 /* 4, without the counts: one heap and its leaf of the tournament. */
@@ -94,10 +97,10 @@ static void check_shapes(const struct sched *s)
         const struct task *t = &s->tasks[id];
 
         queued += t->queued;
-        BUG_ON(t->status == TASK_PENDING && t->waits == 0 && !t->queued);
+        BUG_ON(t->status == TASK_PENDING && t->waits == 0 && !t->queued && !t->late);
     }
     BUG_ON(tasks != s->count || queued != entries);
-    BUG_ON(pending != s->by_status[TASK_PENDING] || ready != state_ready_count(s));
+    BUG_ON(pending + s->late != s->by_status[TASK_PENDING] || ready != state_ready_count(s));
     for (uint32_t i = 1; i < q->cap; i++) {
         uint64_t left = q->tree[2 * i], right = q->tree[2 * i + 1];
 
@@ -162,7 +165,7 @@ static void check_hold(const struct sched *s)
     }
     id = key_task(h->key);
     BUG_ON(s->draining || h->node != s->nodes.held || state_key(s, id) != h->key);
-    BUG_ON(s->tasks[id].status != TASK_PENDING || s->tasks[id].waits > 0);
+    BUG_ON(s->tasks[id].status != TASK_PENDING || s->tasks[id].waits > 0 || s->tasks[id].late);
     BUG_ON(!s->nodes.v[h->node].up || s->nodes.v[h->node].cores < state_cores(s, id));
 }
 

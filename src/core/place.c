@@ -31,6 +31,59 @@ static int skip_orphans(struct sched *s, struct sched_actions *out)
     return 0;
 }
 
+/* It could end only after the deadline. Its timeout is the longest that it runs, so this is never
+ * too careful; a task that says nothing is never late. */
+static bool is_late(const struct sched *s, task_id_t id, int64_t now_ms)
+{
+    const struct task *t = &s->tasks[id];
+
+    return s->config.deadline_ms && t->timeout_ms &&
+           state_add_ms(now_ms, t->timeout_ms) > s->config.deadline_ms;
+}
+
+/* The first key of the shape that is not late. */
+static uint64_t top_in_time(struct sched *s, uint32_t shape, int64_t now_ms)
+{
+    uint64_t key;
+
+    while ((key = readyq_top(&s->ready, shape)) != KEY_NONE && is_late(s, key_task(key), now_ms))
+        state_set_late(s, key_task(key));
+    return key;
+}
+
+/* The first key of all shapes of at most so many cores that is not late. Each late one is taken out
+ * once, so that a pass costs no more for them than for as many starts. */
+static uint64_t first_in_time(struct sched *s, uint32_t max_cores, int64_t now_ms)
+{
+    uint64_t key;
+
+    while ((key = readyq_first(&s->ready, max_cores)) != KEY_NONE &&
+           is_late(s, key_task(key), now_ms))
+        state_set_late(s, key_task(key));
+    return key;
+}
+
+/* A node is kept for a task only as long as that can start. */
+static void release_late_hold(struct sched *s, int64_t now_ms)
+{
+    if (s->hold.key != KEY_NONE && is_late(s, key_task(s->hold.key), now_ms))
+        hold_release(s);
+}
+
+/* Look again when the task that a node is kept for becomes late. */
+static void wake_for_hold(struct sched *s)
+{
+    const struct task *t;
+    int64_t late_ms;
+
+    if (s->hold.key == KEY_NONE || !s->config.deadline_ms)
+        return;
+    t = &s->tasks[key_task(s->hold.key)];
+    late_ms = s->config.deadline_ms - t->timeout_ms + 1;
+    if (t->timeout_ms && late_ms < s->wake_ms)
+        s->wake_ms = late_ms;
+}
+
 static bool is_full(const struct sched *s)
 {
     return s->config.max_running && s->by_status[TASK_RUNNING] >= s->config.max_running;
@@ -101,7 +154,7 @@ static uint64_t first_for_held(struct sched *s, int64_t now_ms)
         return KEY_NONE;
     shapes = readyq_narrower(&s->ready, s->nodes.v[s->nodes.held].free_cores);
     for (uint32_t i = 0; i < shapes; i++) {
-        uint64_t key = readyq_top(&s->ready, s->ready.by_width[i]);
+        uint64_t key = top_in_time(s, s->ready.by_width[i], now_ms);
 
         if (key < first && hold_allows(s, key, now_ms))
             first = key;
@@ -119,7 +172,7 @@ static int start_in_order(struct sched *s, int64_t now_ms, uint64_t *front,
     while (rc == 0 && !is_full(s)) {
         node_id_t node;
 
-        key = readyq_first(&s->ready, s->nodes.max_cores);
+        key = first_in_time(s, s->nodes.max_cores, now_ms);
         if (key == KEY_NONE)
             break;
         node = choose_node(s, key, widest_pending(s), now_ms);
@@ -138,7 +191,7 @@ static int start_behind(struct sched *s, int64_t now_ms, struct sched_actions *o
     int rc = 0;
 
     while (rc == 0 && !is_full(s)) {
-        uint64_t open = readyq_first(&s->ready, nodes_max_free(&s->nodes));
+        uint64_t open = first_in_time(s, nodes_max_free(&s->nodes), now_ms);
         uint64_t held = first_for_held(s, now_ms);
         uint64_t key = open < held ? open : held;
 
@@ -157,13 +210,14 @@ int sched_place(struct sched *s, int64_t now_ms, struct sched_actions *out)
     s->wake_ms = INT64_MAX;
     if (rc < 0 || s->draining)
         return rc;
+    release_late_hold(s, now_ms);
     rc = start_in_order(s, now_ms, &front, out);
-    if (rc < 0 || front == KEY_NONE)
-        return rc;
-    rc = hold_update(s, front, now_ms);
-    if (rc < 0)
-        return rc;
-    return start_behind(s, now_ms, out);
+    if (rc == 0 && front != KEY_NONE)
+        rc = hold_update(s, front, now_ms);
+    if (rc == 0 && front != KEY_NONE)
+        rc = start_behind(s, now_ms, out);
+    wake_for_hold(s);
+    return rc;
 }
 
 int64_t sched_next_ms(const struct sched *s, int64_t now_ms)

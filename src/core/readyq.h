@@ -22,7 +22,7 @@ struct shape {
     uint32_t timeout_class;
     uint32_t position; /* in readyq.by_width */
     uint32_t tasks;    /* of this shape, in any status: the heap has room for them all */
-    uint32_t pending;  /* of them, ready or blocked */
+    uint32_t pending;  /* of them, ready or blocked; not the late ones */
     uint32_t ready;    /* of them: the living entries of the heap */
     struct estimate estimate;
     uint64_t *heap; /* owned; keys */

@@ -16,12 +16,15 @@
  *            |                     COMPLETED       |    |      exit code 0; never left again
  *            +------------ SCHED_RETRY ------------+----+
  *
- * A pending task is blocked while one of its dependencies has not completed, else ready. A retry
- * is counted against max_retries, a loss against max_losses; both keep the task's place in the
- * order.
+ * A pending task is blocked while one of its dependencies has not completed; else it is ready, or
+ * late once a pass has found that it cannot end before the deadline. Nobody goes looking for late
+ * tasks: the deadline does not move, so one that is late remains so, and it is taken out of its
+ * heap when it comes to the top of the order. A retry is counted against max_retries, a loss
+ * against max_losses; both keep the task's place in the order.
  *
  * Invariants, between two calls (sched_check verifies them all):
- *  1. by_status, blocked and, for each shape, tasks, pending and ready are true counts.
+ *  1. by_status, blocked, late and, for each shape, tasks, pending (without the late ones) and
+ *     ready are true counts.
  *  2. waits of a task = its edges to tasks that have not completed. Since completed is for ever,
  *     waits only falls, and needs no repair when a task is skipped, cancelled or retried.
  *  3. A pending task has no dead (failed, skipped, cancelled) dependency, except for those retried
@@ -32,7 +35,8 @@
  *  5. For each node that is up: free cores + cores of the tasks running there = cores; the tasks'
  *     node and slot point back; the node is in the index under its free cores unless it is held.
  *     Nothing runs on a node that is not up.
- *  6. The hold's task is ready, and its node is up and wide enough; no hold while draining. */
+ *  6. The hold's task is ready, and its node is up and wide enough; no hold while draining.
+ *  7. A late task is pending, waits for nothing, and is in no heap; without a deadline none is. */
 #include "core/sched.h"
 
 #include <stdlib.h>
@@ -171,7 +175,7 @@ uint32_t state_cores(const struct sched *s, task_id_t id)
 
 task_id_t state_ready_count(const struct sched *s)
 {
-    return s->by_status[TASK_PENDING] - s->blocked;
+    return s->by_status[TASK_PENDING] - s->blocked - s->late;
 }
 
 int64_t state_add_ms(int64_t a_ms, int64_t b_ms)
@@ -225,6 +229,39 @@ void state_enter(struct sched *s, task_id_t id)
         make_ready(s, id);
 }
 
+void state_set_late(struct sched *s, task_id_t id)
+{
+    struct task *t = &s->tasks[id];
+
+    BUG_ON(readyq_top(&s->ready, t->shape) != state_key(s, id));
+    t->late = true;
+    t->queued = false;
+    s->late++;
+    s->ready.v[t->shape].pending--;
+    s->ready.v[t->shape].ready--;
+    readyq_pop(&s->ready, t->shape);
+    drop_dead_tops(s, t->shape);
+}
+
+/* A pending task goes, or comes to another status. */
+static void leave_pending(struct sched *s, task_id_t id)
+{
+    struct task *t = &s->tasks[id];
+
+    if (t->late) {
+        t->late = false;
+        s->late--;
+        return;
+    }
+    s->ready.v[t->shape].pending--;
+    if (t->waits > 0)
+        s->blocked--;
+    else
+        s->ready.v[t->shape].ready--;
+    if (s->hold.key == state_key(s, id))
+        hold_release(s);
+}
+
 void state_set_status(struct sched *s, task_id_t id, enum task_status to, struct why why,
                       struct sched_actions *out)
 {
@@ -234,15 +271,8 @@ void state_set_status(struct sched *s, task_id_t id, enum task_status to, struct
     if (!may_change[from][to])
         BUG("task %u: from %s to %s", id, task_status_name(from), task_status_name(to));
     s->by_status[from]--;
-    if (from == TASK_PENDING) {
-        s->ready.v[t->shape].pending--;
-        if (t->waits > 0)
-            s->blocked--;
-        else
-            s->ready.v[t->shape].ready--;
-        if (s->hold.key == state_key(s, id))
-            hold_release(s);
-    }
+    if (from == TASK_PENDING)
+        leave_pending(s, id);
     t->status = to;
     if (from == TASK_PENDING)
         drop_dead_tops(s, t->shape);
@@ -486,6 +516,7 @@ task_id_t sched_count(const struct sched *s)
 void sched_get_counts(const struct sched *s, struct sched_counts *out)
 {
     *out = (struct sched_counts){.blocked = s->blocked,
+                                 .late = s->late,
                                  .cores_total = s->nodes.cores_total,
                                  .cores_busy = s->nodes.cores_busy,
                                  .nodes_up = s->nodes.up,
@@ -514,7 +545,7 @@ uint32_t sched_max_node_cores(const struct sched *s)
 
 bool sched_stuck(const struct sched *s)
 {
-    return s->by_status[TASK_RUNNING] == 0 && state_ready_count(s) > 0 &&
+    return s->by_status[TASK_RUNNING] == 0 && state_ready_count(s) + s->late > 0 &&
            readyq_first(&s->ready, s->nodes.max_cores) == KEY_NONE;
 }
 

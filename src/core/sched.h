@@ -23,13 +23,16 @@ struct sched_config {
     unsigned max_running; /* tasks at once; 0: no limit */
     unsigned max_losses;  /* a task fails for good after so many losses; 0: never */
     int64_t patience_ms;  /* a task that does not fit waits so long before a node is held for it */
+    int64_t deadline_ms;  /* a task that says how long it takes is late, and does not start, when
+                           * it could end only after this; 0: there is none */
 };
 #define SCHED_PATIENCE_MS 10000
 
 struct sched_task {
     uint32_t cores;
     int32_t priority;
-    int64_t timeout_ms; /* 0: none */
+    int64_t timeout_ms; /* it ends within that: the shorter of its timeout and of what the user
+                         * expects; 0: nobody knows */
     uint32_t max_retries;
     const task_id_t *deps; /* numbers of tasks added before or in the same batch (see below) */
     size_t dep_count;
@@ -111,6 +114,8 @@ int64_t sched_next_ms(const struct sched *s, int64_t now_ms);
 struct sched_counts {
     task_id_t by_status[TASK_STATUS_COUNT];
     task_id_t blocked; /* pending ones that still wait for a dependency */
+    task_id_t late;    /* pending ones that would otherwise be ready, as far as a pass came to
+                        * them: of those that would fit some node, all when nothing runs */
     unsigned cores_total, cores_busy;
     unsigned nodes_up;
     uint64_t failures; /* tasks that became failed since sched_create */
@@ -128,8 +133,8 @@ void sched_get_task(const struct sched *s, task_id_t task, struct sched_task_inf
 /* Largest number of cores that any node which is up has in all. */
 uint32_t sched_max_node_cores(const struct sched *s);
 
-/* Nothing runs, tasks are ready, and no node that is up could ever hold one of them: only a node
- * that comes up, or a cancel, can change that. */
+/* After a pass: nothing runs, and of the tasks that wait for nothing each is late or wider than any
+ * node that is up: only a new task, or a node that comes up, can change that. */
 bool sched_stuck(const struct sched *s);
 
 /* The node that is kept for a wide task, and that task; false: none is. */

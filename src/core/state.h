@@ -14,7 +14,7 @@
 struct task {
     int64_t since_ms;    /* running: the start; pending: when it first was the first in order and
                           * fitted nowhere, or NEVER_MS */
-    uint32_t timeout_ms; /* 0: none; longer than 49 days counts as 49 days: for estimates only */
+    uint32_t timeout_ms; /* 0: none; longer than 49 days counts as 49 days */
     int32_t priority;
     uint32_t max_retries;
     uint32_t attempts, failures;
@@ -31,6 +31,7 @@ struct task {
     uint8_t status;      /* enum task_status */
     bool queued : 1;     /* has an entry, perhaps a dead one, in its shape's heap */
     bool cancelling : 1; /* running: cancelled once this attempt has ended */
+    bool late : 1;       /* pending: would be ready, but cannot end before the deadline */
 };
 
 _Static_assert(sizeof(struct task) == 56, "there may be millions");
@@ -63,7 +64,7 @@ struct sched {
     struct nodes nodes;
     struct hold hold;
     task_id_t by_status[TASK_STATUS_COUNT];
-    task_id_t blocked;
+    task_id_t blocked, late;
     uint64_t failed; /* tasks that became failed here */
     bool draining;
     int64_t wake_ms;    /* see sched_next_ms */
@@ -92,6 +93,8 @@ void state_set_status(struct sched *s, task_id_t id, enum task_status to, struct
                       struct sched_actions *out);
 /* Counts a task that is new in its status. */
 void state_enter(struct sched *s, task_id_t id);
+/* Takes the first task of its shape, which must be ready, out of the order: it is late. */
+void state_set_late(struct sched *s, task_id_t id);
 /* Pending -> skipped, and all that is pending behind it. Needs room for 1 + blocked actions. */
 void state_skip(struct sched *s, task_id_t id, task_id_t cause, struct sched_actions *out);
 

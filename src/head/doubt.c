@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: attempts that ended by SIGTERM while nobody here had sent one. When a batch system ends a
- * job (scancel, the walltime) it signals every process of it at once, tasks and pilot alike: such a
- * task has not failed, it was stopped with us. Whose signal comes first is chance, so the judgement
- * waits for a moment. */
+/* Owns: attempts that ended by a signal that stops us too, while nobody here had sent one. When a
+ * batch system ends a job (scancel, the walltime) or warns of that (sbatch --signal=USR1@60,
+ * without the B:), it signals every process of it at once, tasks and pilot alike: such a task has
+ * not failed, it was stopped with us. Whose signal comes first is chance, so the judgement waits
+ * for a moment. */
 #include "head/impl.h"
 
 #include <signal.h>
@@ -22,17 +23,22 @@ struct doubt {
 };
 
 /* A shell says 128 + the number of the signal that ended its last command. */
-static bool by_sigterm(const struct attempt_result *r)
+static bool by_our_signal(const struct attempt_result *r)
 {
-    return (r->reason == REASON_SIGNAL && r->signal == SIGTERM) ||
-           (r->reason == REASON_EXIT && r->exit_code == 128 + SIGTERM);
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if ((r->reason == REASON_SIGNAL && r->signal == ours[i]) ||
+            (r->reason == REASON_EXIT && r->exit_code == 128 + ours[i]))
+            return true;
+    return false;
 }
 
 bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms)
 {
     struct doubt *d;
 
-    if (!by_sigterm(&m->result))
+    if (!by_our_signal(&m->result))
         return false;
     d = malloc(sizeof(*d));
     if (d == NULL)

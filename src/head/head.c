@@ -7,6 +7,7 @@
  *                    follows is carried out
  *   4. silence       nodes that were not heard of are lost; pings
  *                    then the hook's lines and the inbox: new tasks
+ *                    then the end of the allocation: stop in time
  *   5. placement     one pass of the core; RUN messages
  *   6. send          one frame a node; our own agent starts what it was sent
  *   7. state         a barrier for this turn's changes; notices of what is committed: lines for
@@ -56,9 +57,11 @@ void head_stop(struct head *h, enum stop_level level, const char *fmt, ...)
     }
     h->stop = level;
     if (level >= STOP_TERM) {
-        h->stop_deadline_ms = clock_mono_ms() + STOP_SLACK_MS;
+        int64_t now_ms = clock_mono_ms();
+
+        h->stop_deadline_ms = now_ms + STOP_SLACK_MS;
         if (level == STOP_TERM)
-            h->stop_deadline_ms += h->opt->grace_ms;
+            h->stop_deadline_ms = drain_kill_ms(h, h->stop_deadline_ms + h->opt->grace_ms, now_ms);
         if (h->sched != NULL)
             actions_stop_running(h, level == STOP_KILL);
     }
@@ -77,19 +80,23 @@ void head_fail(struct head *h, const struct pilot_error *why)
 static void on_signal(struct head *h, int number)
 {
     int64_t now_ms = clock_mono_ms();
+    bool again = h->signal_number != 0;
 
     /* Launchers send INT and TERM together: that is one wish. */
-    if (h->stop >= STOP_TERM && number != h->signal_number &&
-        now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
+    if (again && number != h->signal_number && now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
         return;
     h->signal_ms = now_ms;
     h->signal_number = number;
-    if (h->stop >= STOP_TERM) {
+    if (again) {
         log_warn("%s again: killing the running tasks now", strsignal(number));
         head_stop(h, STOP_KILL, "%s", strsignal(number));
         return;
     }
-    if (h->ran)
+    /* The walltime, and a batch system's warning of it: they want the same, and no more. */
+    if (h->stop >= STOP_TERM)
+        log_warn("%s: the running tasks are being ended (once more kills them at once)",
+                 strsignal(number));
+    else if (h->ran)
         log_warn("%s: ending the running tasks (once more kills them at once); --resume goes on "
                  "later",
                  strsignal(number));
@@ -202,7 +209,7 @@ static bool idle_for_answers(const struct head *h)
     if (h->hook == NULL && h->callbacks.ended == NULL)
         return false;
     sched_get_counts(h->sched, &c);
-    return c.by_status[TASK_PENDING] == c.blocked;
+    return c.by_status[TASK_PENDING] == c.blocked + c.late;
 }
 
 static void keep_state(struct head *h)
@@ -263,6 +270,13 @@ static bool check_end(struct head *h, int64_t now_ms)
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
+        if (c.late > 0 && c.nodes_up > 0) {
+            if (!told || events_pending(h) || hook_holds(h))
+                return false;
+            drain_late(h, c.late, now_ms);
+            return true;
+        }
+
         if (c.nodes_up == 0)
             err_set(&err, PILOT_ELOST,
                     "no node is left to run tasks; --resume goes on in a new "
@@ -293,6 +307,9 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
     other = ranks_next_ms(h);
     if (other < next)
         next = other;
+    other = drain_next_ms(h);
+    if (other < next)
+        next = other;
     if (h->agent != NULL && (other = agent_next_ms(h->agent)) < next)
         next = other;
     if (h->stop >= STOP_TERM && h->stop_deadline_ms < next)
@@ -315,6 +332,7 @@ static void loop(struct head *h)
         ranks_keep_alive(h, now_ms);
         hook_turn(h, now_ms);
         requests_take_inbox(h, now_ms);
+        drain_turn(h, now_ms);
         place(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
@@ -450,6 +468,7 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
     h->environ_before = config->environ_before;
     h->mpi = config->mpi;
     h->signal_fd = -1;
+    drain_set_end(h, config->end_ms);
     strmap_init(&h->tasks.ids);
     rc = events_init(h, err);
     if (rc == 0)
@@ -477,7 +496,8 @@ static int start_core(struct head *h, struct pilot_error *err)
 {
     struct sched_config config = {.max_running = h->opt->max_workers,
                                   .max_losses = h->opt->max_lost,
-                                  .patience_ms = SCHED_PATIENCE_MS};
+                                  .patience_ms = SCHED_PATIENCE_MS,
+                                  .deadline_ms = h->drain_ms != INT64_MAX ? h->drain_ms : 0};
     int64_t now_ms = clock_mono_ms();
     int rc = tasks_check_sizes(h, err);
 
@@ -536,6 +556,7 @@ static int begin(struct head *h, struct pilot_error *err)
     h->summary.nodes = rs.node_count;
     h->summary.cores = h->cores;
     report_start(h->report, &rs, h->start_ms);
+    drain_announce(h, h->start_ms);
     free(rn);
     return 0;
 }

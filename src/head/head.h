@@ -39,6 +39,7 @@ struct head_config {
     struct launcher *launcher;           /* for this node's agent; owned from here on */
     struct launcher *hook_launcher;      /* for the hook program; owned; NULL: none is needed */
     char *const *environ_before;
+    int64_t end_ms; /* of the allocation, monotonic; INT64_MAX: not known */
 };
 
 /* Keeps the signals that the head watches away from this thread and all that it starts. Call it

@@ -10,7 +10,8 @@
  *   requests.c what clients of the control sockets and the inbox ask
  *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
- *   doubt.c    attempts that ended by a SIGTERM which may have been meant for us all
+ *   doubt.c    attempts that ended by a signal which may have been meant for us all
+ *   drain.c    stopping in time before the end of the allocation (walltime.c finds it)
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
  */
@@ -66,10 +67,10 @@ struct head_task {
     char *blob; /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
     uint32_t cores;
-    node_id_t node;              /* of the running attempt */
-    enum task_status status;     /* before the core has it; afterwards the core knows */
+    node_id_t node;                      /* of the running attempt */
+    enum task_status status;             /* before the core has it; afterwards the core knows */
     unsigned attempts, failures, losses; /* from earlier runs */
-    int64_t start_wall_ms;       /* of the running attempt */
+    int64_t start_wall_ms;               /* of the running attempt */
     enum saved saved;
 };
 
@@ -185,8 +186,9 @@ struct head {
     enum stop_level stop;
     char stop_why[160];
     int64_t stop_deadline_ms, signal_ms;
-    int signal_number;
-    bool failed; /* the pilot itself: exit status 4 */
+    int signal_number;        /* the last that came; 0: none */
+    int64_t end_ms, drain_ms; /* of the allocation, and when we stop; INT64_MAX: not known */
+    bool failed;              /* the pilot itself: exit status 4 */
     struct pilot_error failure;
 
     int64_t start_ms;
@@ -253,6 +255,17 @@ bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64
 void doubt_turn(struct head *h, int64_t now_ms);
 int64_t doubt_next_ms(const struct head *h);
 void doubt_fini(struct head *h);
+
+/* drain.c */
+void drain_set_end(struct head *h, int64_t end_ms);          /* INT64_MAX: not known */
+int64_t drain_left_ms(const struct head *h, int64_t now_ms); /* until tasks are ended */
+void drain_announce(const struct head *h, int64_t now_ms);
+void drain_turn(struct head *h, int64_t now_ms);
+int64_t drain_next_ms(const struct head *h);
+/* When to kill what was asked to end, if nothing hurried, that would be at wanted_ms. */
+int64_t drain_kill_ms(const struct head *h, int64_t wanted_ms, int64_t now_ms);
+/* Only so many late tasks, and what waits for them, are left. */
+void drain_late(struct head *h, task_id_t late, int64_t now_ms);
 
 /* tell.c */
 void tell_later(struct head *h, const struct notice *n);

@@ -418,7 +418,7 @@ static void send_welcomes(struct head *h)
     if (m == NULL)
         BUG("out of memory while starting");
     m->grace_ms = h->opt->grace_ms;
-    m->left_ms = INT64_MAX;
+    m->left_ms = drain_left_ms(h, clock_mono_ms());
     m->max_output = h->opt->max_output;
     m->use_hyperthreads = h->opt->use_hyperthreads;
     m->no_pin = h->opt->no_pin;

@@ -218,6 +218,15 @@ static int add_deps(struct head *h, struct batch *b, const struct task_spec *spe
     return 0;
 }
 
+/* What the scheduler counts with. A task with both is killed at its timeout, whatever was expected.
+ */
+static int64_t longest_ms(const struct task_spec *spec)
+{
+    if (spec->timeout_ms == 0 || spec->estimate_ms == 0)
+        return spec->timeout_ms + spec->estimate_ms;
+    return spec->timeout_ms < spec->estimate_ms ? spec->timeout_ms : spec->estimate_ms;
+}
+
 static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_task *st)
 {
     const struct head_task *task = &h->tasks.v[i];
@@ -229,7 +238,7 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
         return rc;
     st->cores = spec.cores;
     st->priority = spec.priority;
-    st->timeout_ms = spec.timeout_ms;
+    st->timeout_ms = longest_ms(&spec);
     st->max_retries = spec.max_retries;
     st->status = task->status;
     st->attempts = task->attempts;

@@ -12,9 +12,11 @@
 
 #include "agent/agent.h"
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "head/head.h"
+#include "head/walltime.h"
 #include "launch/launch.h"
 #include "lib/task_json.h"
 #include "transport/transport.h"
@@ -57,6 +59,13 @@ static int check_options(const struct pilot_options *o, struct pilot_error *err)
             err, PILOT_EINVAL,
             "--grace must not be negative, --heartbeat at least 0.01 seconds, and --lost-after at "
             "least three times as long as --heartbeat");
+    if (o->walltime_ms < 0 || o->drain_margin_ms < 0)
+        return err_set(err, PILOT_EINVAL, "--walltime and --drain-margin must not be negative");
+    if (o->walltime_ms > 0 && o->walltime_ms <= o->drain_margin_ms)
+        return err_set(err, PILOT_EINVAL,
+                       "--walltime leaves no time for tasks: it must be longer than --drain-margin "
+                       "(%lld s); shorten that, or allow more",
+                       (long long)o->drain_margin_ms / 1000);
     return 0;
 }
 
@@ -102,6 +111,29 @@ static int open_mpi(struct pilot *p, struct pilot_error *err)
     return rc;
 }
 
+/* Some ranks can be known not to be the first; asking from all would be a burden for the batch
+ * system. */
+static bool may_be_head(char *const *env)
+{
+    static const char *const names[] = {"PMIX_RANK=", "OMPI_COMM_WORLD_RANK=", "PMI_RANK="};
+
+    for (size_t i = 0; env[i] != NULL; i++)
+        for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+            if (strncmp(env[i], names[n], strlen(names[n])) == 0)
+                return strcmp(env[i] + strlen(names[n]), "0") == 0;
+    return true;
+}
+
+static int64_t end_of_allocation(const struct pilot *p, bool launched)
+{
+    struct walltime w;
+
+    if (p->opt.dry_run || (launched && !may_be_head(p->environ_before)))
+        return INT64_MAX;
+    walltime_find(&w, p->opt.walltime_ms, p->environ_before, WALLTIME_ASK_MS);
+    return w.left_ms == WALLTIME_UNKNOWN ? INT64_MAX : clock_mono_ms() + w.left_ms;
+}
+
 static int join(struct pilot *p, struct pilot_error *err)
 {
     struct head_config config = {.options = &p->opt, .environ_before = p->environ_before};
@@ -109,6 +141,7 @@ static int join(struct pilot *p, struct pilot_error *err)
 
     if (launched < 0)
         return launched;
+    config.end_ms = end_of_allocation(p, launched > 0);
     rc = launcher_start(&config.launcher, err);
     if (rc == 0 && p->hook != NULL && strcmp(p->hook, "-") != 0)
         rc = launcher_start(&config.hook_launcher, err);

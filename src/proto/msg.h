@@ -65,7 +65,7 @@ struct msg_welcome {
     int64_t grace_ms;
     int64_t silence_ms;   /* the head is lost after so long without a message; 0: never */
     int64_t heartbeat_ms; /* say so often that you are alive; 0: never */
-    int64_t left_ms;      /* to the end of the allocation, now; INT64_MAX: not known */
+    int64_t left_ms;      /* until tasks are ended because of the walltime; INT64_MAX: not known */
     int64_t max_output;   /* bytes of stdout, and of stderr, that are kept; 0: all */
     bool use_hyperthreads;
     bool no_pin;

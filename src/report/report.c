@@ -367,7 +367,7 @@ int report_end(struct report *r, const struct report_end *e, struct pilot_error 
     r->ended = true;
     if (!r->quiet)
         summary_lines(&r->screen, e, &paths);
-    summary_last_line(&r->screen, &e->summary);
+    summary_last_line(&r->screen, e);
     screen_drain(&r->screen);
     return rc;
 }

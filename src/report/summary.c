@@ -176,7 +176,6 @@ static void usage_line(struct screen *s, const struct pilot_summary *sum)
              text_count(n, sum->cores), sum->cores == 1 ? "" : "s");
     count_part(b, "Skipped", sum->skipped);
     count_part(b, "Cancelled", sum->cancelled);
-    count_part(b, "Unfinished", sum->unfinished);
     screen_end(s);
 }
 
@@ -197,13 +196,12 @@ void summary_lines(struct screen *s, const struct report_end *e, const struct su
         failure_lines(s, &e->failures[i], paths);
     if (e->stopped_why != NULL)
         text_line(s, "Stopped: ", e->stopped_why);
-    if (e->resume_hint != NULL)
-        text_line(s, "To go on: ", e->resume_hint);
     usage_line(s, &e->summary);
 }
 
-void summary_last_line(struct screen *s, const struct pilot_summary *sum)
+void summary_last_line(struct screen *s, const struct report_end *e)
 {
+    const struct pilot_summary *sum = &e->summary;
     struct buf *b = screen_begin_bare(s);
     char wall[TEXT_NUM], cpu[TEXT_NUM], speedup[TEXT_NUM];
 
@@ -215,6 +213,10 @@ void summary_last_line(struct screen *s, const struct pilot_summary *sum)
              " | Wall time: %s | CPU time: %s (%sx speedup)",
              sum->completed, sum->failed, text_duration(wall, sum->wall_s),
              text_duration(cpu, sum->cpu_s), text_tenths(speedup, ratio(sum->cpu_s, sum->wall_s)));
+    if (e->resume_hint != NULL) {
+        text_add(b, " | Unfinished: %" PRIu64 " | To go on: ", sum->unfinished);
+        text_safe(b, e->resume_hint, strlen(e->resume_hint), s->utf8, false, 0);
+    }
     screen_end(s);
 }
 

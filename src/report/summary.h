@@ -13,8 +13,9 @@ struct summary_paths {
 
 /* Failures with the last lines of their stderr, why it stopped, utilisation and counts. */
 void summary_lines(struct screen *s, const struct report_end *e, const struct summary_paths *paths);
-/* "Completed: 5 | Failed: 0 | Wall time: 12.7s | CPU time: 41.7s (3.3x speedup)" */
-void summary_last_line(struct screen *s, const struct pilot_summary *sum);
+/* "Completed: 5 | Failed: 0 | Wall time: 12.7s | CPU time: 41.7s (3.3x speedup)", and when
+ * something is left " | Unfinished: 3 | To go on: pilot-mpi --resume". */
+void summary_last_line(struct screen *s, const struct report_end *e);
 /* Errors: PILOT_EIO, PILOT_ENOMEM; the file is then as it was. */
 int summary_write_json(const struct report_end *e, const struct summary_paths *paths,
                        struct pilot_error *err);

@@ -96,7 +96,7 @@ test_the_other_host_goes_on_after_a_kill() {
     touch "$A/crash/go"
     expect 0 --workdir "$B/crash" --resume
     assert_eq statuses "completed 3" "$(statuses "$B/crash/state.db")"
-    assert_eq "losses, attempts" "done 0 1,last 0 1,waits 1 2" "$(sql "select id || ' ' || losses || ' ' || attempts from tasks order by id" "$B/crash/state.db" | paste -sd,)"
+    assert_eq "losses, attempts" "done 0 1,last 0 1,waits 0 2" "$(sql "select id || ' ' || losses || ' ' || attempts from tasks order by id" "$B/crash/state.db" | paste -sd,)"
 }
 
 # As from a login node: another name, another mount. Both sides keep what they have seen of the directory.

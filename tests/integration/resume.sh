@@ -123,7 +123,7 @@ END
     expect 0 --resume
     assert_eq runs "after:1 cut:2 done:1" "$(all_runs)"
     # It was not the task's fault: no retry was used up, and the record shows what happened.
-    assert_eq "attempts of cut" "1:lost|2:exit" "$(sql "select attempt || ':' || reason from attempts where id = 'cut' order by attempt" | paste -sd'|')"
+    assert_eq "attempts of cut" "1:stop|2:exit" "$(sql "select attempt || ':' || reason from attempts where id = 'cut' order by attempt" | paste -sd'|')"
 }
 is_completed() { [ "$(task_status "$1" 2>/dev/null)" = completed ]; }
 

@@ -118,13 +118,18 @@ test_srun_signal_to_rank_0() {
 
 job() { cluster run squeue -h -o %A; }
 
-# Every process of the step gets the TERM, the tasks too, in no order.
+# Every process of the step gets the signal, the tasks too, in no order. USR1: what Slurm does by
+# --signal=USR1@60.
 test_scancel_signal_to_the_step() {
+    local sig
     [ -z "$no_cluster" ] || { echo "SKIP: $no_cluster" && exit 77; }
     on_cluster
-    start "${with[@]}" "$PILOT" tasks.json
-    cluster run scancel --signal=TERM "$(job).0"
-    finish "3|143" "${with[@]}" "$PILOT"
+    for sig in TERM USR1; do
+        rm -rf pilot_runs
+        start "${with[@]}" "$PILOT" tasks.json
+        cluster run scancel --signal=$sig "$(job).0"
+        finish "3|143" "${with[@]}" "$PILOT"
+    done
 }
 
 # As at the end of the walltime: TERM to everything, KILL some seconds later.
@@ -147,7 +152,7 @@ test_submit_scripts() {
         make_file
         cluster run sbatch --nodes=$([ $script = one-node ] && echo 1 || echo 2) --output="$script.log" "$ROOT/slurm/$script.sh" tasks.json
         must_wait_until 40 is_running
-        # What Slurm does by --signal=B:TERM@300.
+        # What Slurm does by --signal=B:TERM@45.
         cluster run scancel --batch --signal=TERM "$(job)"
         no_cluster_jobs
         assert_contains "$script.log" "Stopped before the end"

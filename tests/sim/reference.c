@@ -28,6 +28,14 @@ bool ref_is_ready(const struct reference *r, task_id_t task)
     return t->status == TASK_PENDING;
 }
 
+bool ref_is_late(const struct reference *r, task_id_t task)
+{
+    int64_t takes_ms = r->tasks[task].spec.timeout_ms, deadline_ms = r->config.deadline_ms;
+
+    return ref_is_ready(r, task) && deadline_ms > 0 && takes_ms > 0 &&
+           r->now_ms + takes_ms > deadline_ms;
+}
+
 /* Until nothing changes: what waits for something dead is skipped. What was retried is left alone
  * until the pass unless what it depends on dies now, which `died` says. */
 static void settle(struct reference *r, task_id_t died)
@@ -80,6 +88,8 @@ static void end_attempt(struct reference *r, task_id_t task, enum attempt_reason
         t->status = TASK_CANCELLED;
     } else if (reason == REASON_EXIT && exit_code == 0) {
         t->status = TASK_COMPLETED;
+    } else if (reason == REASON_STOP) {
+        t->status = TASK_PENDING;
     } else if (reason == REASON_LOST) {
         t->losses++;
         t->status = TASK_PENDING;
@@ -146,8 +156,9 @@ void ref_apply(struct reference *r, const struct sched_event *ev)
     }
 }
 
-void ref_begin_pass(struct reference *r)
+void ref_begin_pass(struct reference *r, int64_t now_ms)
 {
+    r->now_ms = now_ms;
     for (task_id_t i = 0; i < r->count; i++)
         r->tasks[i].fresh_retry = false;
     settle(r, TASK_ID_NONE);
@@ -179,13 +190,15 @@ void ref_start(struct reference *r, task_id_t task, node_id_t node, unsigned att
         world_fail("task %u started while none may", task);
     if (!ref_is_ready(r, task))
         world_fail("task %u started, but it is not ready", task);
+    if (ref_is_late(r, task))
+        world_fail("task %u started, but it cannot end in time", task);
     if (!r->nodes[node].up || free_cores(r, node) < t->spec.cores)
         world_fail("task %u needs %u cores, node %u has %u", task, t->spec.cores, node,
                    free_cores(r, node));
     if (attempt != t->attempts + 1)
         world_fail("task %u: attempt %u follows attempt %u", task, attempt, t->attempts);
     for (task_id_t u = 0; u < r->count && node != held_node; u++)
-        if (ref_is_ready(r, u) && is_earlier(r, u, task) &&
+        if (ref_is_ready(r, u) && !ref_is_late(r, u) && is_earlier(r, u, task) &&
             r->tasks[u].spec.cores <= free_cores(r, node))
             world_fail("task %u started on node %u before task %u", task, node, u);
     t->status = TASK_RUNNING;
@@ -201,7 +214,7 @@ void ref_end_pass(const struct reference *r, node_id_t held_node)
         return;
     for (task_id_t i = 0; i < r->count; i++)
         for (node_id_t n = 0; n < REF_NODES; n++)
-            if (n != held_node && r->nodes[n].up && ref_is_ready(r, i) &&
+            if (n != held_node && r->nodes[n].up && ref_is_ready(r, i) && !ref_is_late(r, i) &&
                 r->tasks[i].spec.cores <= free_cores(r, n))
                 world_fail("task %u waits, but node %u has room", i, n);
 }

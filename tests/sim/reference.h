@@ -31,12 +31,13 @@ struct reference {
     } nodes[REF_NODES];
     bool draining;
     unsigned running;
+    int64_t now_ms; /* of the pass */
 };
 
 void ref_add(struct reference *r, const struct sched_task *batch, size_t count);
 void ref_apply(struct reference *r, const struct sched_event *ev);
 /* Before the scheduler's pass; then every start that it made. */
-void ref_begin_pass(struct reference *r);
+void ref_begin_pass(struct reference *r, int64_t now_ms);
 void ref_start(struct reference *r, task_id_t task, node_id_t node, unsigned attempt,
                node_id_t held_node);
 /* After the pass: nothing that could start is left waiting. */
@@ -44,5 +45,7 @@ void ref_end_pass(const struct reference *r, node_id_t held_node);
 /* Every task's state in the scheduler is the one here. */
 void ref_compare(const struct reference *r, const struct sched *s);
 bool ref_is_ready(const struct reference *r, task_id_t task);
+/* Ready, but it cannot end in time. */
+bool ref_is_late(const struct reference *r, task_id_t task);
 
 #endif

@@ -2,11 +2,12 @@
 /* Random workloads: sim_random [FIRST-SEED [COUNT]]. Tasks of mixed widths and priorities with
  * dependencies, added before and during the run, some from an earlier run; attempts that fail,
  * time out, are lost; nodes that go and come back larger or smaller, whose attempts then report
- * too late; cancels, retries, a drain. After every event the scheduler checks itself and is
- * compared with the reference; every seed runs twice and must act the same, byte for byte.
+ * too late; cancels, retries, a drain, a deadline. After every event the scheduler checks itself
+ * and is compared with the reference; every seed runs twice and must act the same, byte for byte.
  *
- * One seed in three is calm (no cancels, no limit of losses): then the final status of every task
- * is known before the run, from the outcomes alone, and must be the one that comes out. */
+ * One seed in three is calm (no cancels, no limit of losses, no deadline): then the final status of
+ * every task is known before the run, from the outcomes alone, and must be the one that comes out.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ struct run {
     struct buf trace;
     int64_t now_ms;
     unsigned max_cores; /* of nodes; node 0 has so many, and is up in the end */
-    unsigned starts, holds;
+    unsigned starts, holds, late;
 };
 
 /* ---- What will happen --------------------------------------------------------------------------
@@ -73,6 +74,10 @@ static void on_start(struct run *r, const struct sched_action *a)
     uint32_t range = r->seed % 2 ? 400 : 3000;
     int64_t lasts = (int64_t)(random_of(r->seed, a->task, a->attempt + 1000) % range);
 
+    if (!r->calm && random_of(r->seed, a->task, a->attempt + 2000) % 30 == 0) {
+        end.reason = REASON_STOP;
+        end.exit_code = -1;
+    }
     end.attempt = a->attempt;
     end.node = a->node;
     happenings_add(&r->todo, r->now_ms + lasts, EVENT, end);
@@ -205,7 +210,7 @@ static void pass(struct run *r)
     node_id_t before = NODE_ID_NONE, after = NODE_ID_NONE;
 
     (void)sched_get_hold(r->s, &task, &before);
-    ref_begin_pass(&r->ref);
+    ref_begin_pass(&r->ref, r->now_ms);
     if (sched_place(r->s, r->now_ms, &r->out) < 0)
         world_fail("sched_place");
     sched_check(r->s);
@@ -280,15 +285,32 @@ static enum task_status predict(const struct run *r, task_id_t task)
     return TASK_FAILED;
 }
 
-static void check_end(const struct run *r)
+/* Nothing runs and all nodes have room: what is left is late, or waits for something that is. */
+static void check_left(const struct run *r, const struct sched_counts *counts)
+{
+    task_id_t late = 0;
+
+    for (task_id_t i = 0; i < r->ref.count; i++) {
+        late += ref_is_late(&r->ref, i);
+        if (ref_is_ready(&r->ref, i) && !ref_is_late(&r->ref, i))
+            world_fail("task %u is ready at the end", i);
+    }
+    if (counts->late != late)
+        world_fail("%u late tasks at the end, must be %u", counts->late, late);
+    if (sched_stuck(r->s) != (late > 0) || (late == 0 && counts->by_status[TASK_PENDING] > 0))
+        world_fail("%u tasks pending at the end", counts->by_status[TASK_PENDING]);
+}
+
+static void check_end(struct run *r)
 {
     struct sched_counts counts;
 
     sched_get_counts(r->s, &counts);
     if (counts.cores_busy || counts.by_status[TASK_RUNNING])
         world_fail("something runs at the end");
-    if (counts.by_status[TASK_PENDING] && !r->ref.draining)
-        world_fail("%u tasks pending at the end", counts.by_status[TASK_PENDING]);
+    if (!r->ref.draining)
+        check_left(r, &counts);
+    r->late = counts.late;
     for (task_id_t i = 0; i < r->ref.count && r->calm; i++)
         if (predict(r, i) != r->ref.tasks[i].status)
             world_fail("task %u is %s, predicted %s", i, task_status_name(r->ref.tasks[i].status),
@@ -302,6 +324,8 @@ static struct sched_config random_config(struct run *r)
 
     if (random_below(&r->random, 4) == 0)
         config.max_running = 1 + random_below(&r->random, 6);
+    if (!r->calm && random_below(&r->random, 2))
+        config.deadline_ms = 500 + random_below(&r->random, 7000);
     if (!r->calm)
         config.max_losses = random_below(&r->random, 4);
     return config;
@@ -361,7 +385,7 @@ int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    unsigned long long starts = 0, holds = 0, tasks = 0;
+    unsigned long long starts = 0, holds = 0, tasks = 0, late = 0;
 
     printf("seeds %llu to %llu\n", (unsigned long long)seed,
            (unsigned long long)(seed + count - 1));
@@ -379,9 +403,11 @@ int main(int argc, char **argv)
         tasks += a->ref.count;
         starts += a->starts;
         holds += a->holds;
+        late += a->late;
         run_fini(a);
         run_fini(b);
     }
-    printf("%llu tasks, %llu starts, a node held in %llu passes\n", tasks, starts, holds);
+    printf("%llu tasks, %llu starts, %llu late in the end, a node held in %llu passes\n", tasks,
+           starts, late, holds);
     return 0;
 }

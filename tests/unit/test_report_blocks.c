@@ -194,9 +194,9 @@ static void end_shows_failures_reason_and_hint(void **state)
              "    | %.300s...\n"
              "✗ e exit 3, %s/e/stderr.txt:\n"
              "Stopped: SIGTERM\n^[[2J\n"
-             "To go on: pilot-mpi --resume\n"
-             "Core utilisation: 94%% of 8 cores | Skipped: 2 | Unfinished: 30,000\n"
-             "Completed: 12345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)\n",
+             "Core utilisation: 94%% of 8 cores | Skipped: 2\n"
+             "Completed: 12345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)"
+             " | Unfinished: 30000 | To go on: pilot-mpi --resume\n",
              f->dir, f->dir, f->dir, f->dir, big, f->dir);
     assert_string_equal(f->out, expected);
 }

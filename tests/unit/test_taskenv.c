@@ -225,6 +225,7 @@ static char **make(char **base, const char *cpus, const char *xml, char **own)
         .node = "n1",
         .xml = xml,
         .env = own,
+        .left_s = -1,
     };
     char **env = taskenv_task(base, &t);
 
@@ -264,6 +265,32 @@ static void test_a_task_is_told_the_socket_if_there_is_one(void **state)
     assert_non_null(env);
     expect(env, "PILOT_SOCKET", "/tmp/pilot-mpi.abcdef/control");
     strv_free(env);
+}
+
+static void test_a_task_is_told_the_time_that_is_left_if_that_is_known(void **state)
+{
+    static const struct {
+        int64_t left_s;
+        const char *expected;
+    } cases[] = {{-1, NULL}, {0, "0"}, {5000000000, "5000000000"}};
+    struct taskenv_task t = {.id = "a", .dir = "/w/a", .cores = 1, .cpus = "", .node = "n"};
+    char **env;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        t.left_s = cases[i].left_s;
+        env = taskenv_task(LIST("PATH=/bin"), &t);
+        assert_non_null(env);
+        expect(env, "PILOT_TIME_LEFT", cases[i].expected);
+        strv_free(env);
+    }
+    /* That of another pilot says nothing about this one. */
+    for (int keep = 0; keep < 2; keep++) {
+        env = taskenv_base(LIST("PILOT_TIME_LEFT=9", "PATH=/bin"), keep);
+        assert_non_null(env);
+        expect(env, "PILOT_TIME_LEFT", NULL);
+        strv_free(env);
+    }
 }
 
 static void test_mpi_launchers_are_kept_on_the_tasks_cores(void **state)
@@ -384,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_environment_is_one),
         cmocka_unit_test(test_a_task_is_told_what_it_is),
         cmocka_unit_test(test_a_task_is_told_the_socket_if_there_is_one),
+        cmocka_unit_test(test_a_task_is_told_the_time_that_is_left_if_that_is_known),
         cmocka_unit_test(test_mpi_launchers_are_kept_on_the_tasks_cores),
         cmocka_unit_test(test_threads_of_the_person_decide_about_binding),
         cmocka_unit_test(test_the_tasks_own_variables_win_over_all_but_the_pilots),

@@ -54,7 +54,7 @@ static void export(const char *list, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct taskenv_task t = {.id = "task", .attempt = 1, .node = "here"};
+    struct taskenv_task t = {.id = "task", .attempt = 1, .node = "here", .left_s = -1};
     char path[4096], list[TASK_CPUS_MAX] = "", **base, **top;
     int command = 4;
 
