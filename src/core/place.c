@@ -48,14 +48,42 @@ static uint32_t widest_pending(const struct sched *s)
     return 0;
 }
 
+typedef uint64_t below_f(const struct nodes *n, uint32_t cores);
+
+/* The first ready task in order of at most so many cores whose memory is below what the function
+ * says for its cores: a step or two for each width that is asked for. */
+static uint64_t first_below(const struct sched *s, uint32_t max_cores, below_f *below)
+{
+    const struct readyq *q = &s->ready;
+    uint32_t end = readyq_narrower(q, max_cores);
+    uint64_t first = KEY_NONE;
+
+    if (!q->uses_memory)
+        return readyq_between(q, 0, end);
+    for (uint32_t at = 0, next; at < end; at = next) {
+        uint32_t cores = q->v[q->by_width[at]].cores;
+        uint64_t key = readyq_between(q, at, readyq_position(q, cores, below(&s->nodes, cores)));
+
+        next = readyq_narrower(q, cores);
+        first = key < first ? key : first;
+    }
+    return first;
+}
+
+uint64_t state_first_possible(const struct sched *s)
+{
+    return first_below(s, s->nodes.max_cores, nodes_fits_ever_below);
+}
+
 /* The widest go where most is free (each has the more of its node to itself, and for others like
  * it that leaves as many places as any other choice); narrower ones fill gaps. The held node
  * comes last. */
 static node_id_t choose_node(struct sched *s, uint64_t key, uint32_t widest, int64_t now_ms)
 {
     uint32_t cores = state_cores(s, key_task(key));
-    node_id_t node =
-        cores >= widest ? nodes_emptiest(&s->nodes, cores) : nodes_fullest(&s->nodes, cores);
+    uint64_t memory = state_memory(s, key_task(key));
+    node_id_t node = cores >= widest ? nodes_emptiest(&s->nodes, cores, memory)
+                                     : nodes_fullest(&s->nodes, cores, memory);
 
     if (node == NODE_ID_NONE && hold_allows(s, key, now_ms))
         node = s->nodes.held;
@@ -75,7 +103,7 @@ static int start(struct sched *s, uint64_t key, node_id_t node, int64_t now_ms,
         return rc;
     t->attempts++;
     t->node = node;
-    t->slot = nodes_take(&s->nodes, node, state_cores(s, id), id);
+    t->slot = nodes_take(&s->nodes, node, state_cores(s, id), state_memory(s, id), id);
     if (node == s->nodes.held)
         hold_touch(s);
     state_set_status(s, id, TASK_RUNNING,
@@ -119,7 +147,7 @@ static int start_in_order(struct sched *s, int64_t now_ms, uint64_t *front,
     while (rc == 0 && !is_full(s)) {
         node_id_t node;
 
-        key = readyq_first(&s->ready, s->nodes.max_cores);
+        key = state_first_possible(s);
         if (key == KEY_NONE)
             break;
         node = choose_node(s, key, widest_pending(s), now_ms);
@@ -138,7 +166,7 @@ static int start_behind(struct sched *s, int64_t now_ms, struct sched_actions *o
     int rc = 0;
 
     while (rc == 0 && !is_full(s)) {
-        uint64_t open = readyq_first(&s->ready, nodes_max_free(&s->nodes));
+        uint64_t open = first_below(s, nodes_max_free(&s->nodes), nodes_fits_now_below);
         uint64_t held = first_for_held(s, now_ms);
         uint64_t key = open < held ? open : held;
 
