@@ -173,7 +173,7 @@ static const struct {
     {"FLUX_KVS_NAMESPACE", DROP},
     {"SLURM_", RENAME},
     {"PILOT_SLURM_", KEEP}, /* of an outer pilot; SLURM_X of now replaces it */
-    {"PILOT_MPI=", KEEP}, /* where a person has the program, for tasks that add or nest */
+    {"PILOT_MPI=", KEEP},   /* where a person has the program, for tasks that add or nest */
     {"PILOT_", DROP},
 };
 
@@ -281,15 +281,18 @@ static void add_mpi(struct list *l, char *const *base, const struct taskenv_task
 
 static void add_pilot(struct list *l, const struct taskenv_task *t, const char *cores)
 {
-    char attempt[16];
+    char attempt[16], memory[24];
 
     snprintf(attempt, sizeof(attempt), "%u", t->attempt);
+    snprintf(memory, sizeof(memory), "%lld", (long long)t->memory);
     list_put(l, join("PILOT_TASK_ID", t->id));
     list_put(l, join("PILOT_TASK_DIR", t->dir));
     list_put(l, join("PILOT_CORES", cores));
     list_put(l, join("PILOT_CPUS", t->cpus));
     list_put(l, join("PILOT_NODE", t->node));
     list_put(l, join("PILOT_ATTEMPT", attempt));
+    if (t->memory > 0)
+        list_put(l, join("PILOT_MEMORY", memory));
     if (t->socket != NULL)
         list_put(l, join("PILOT_SOCKET", t->socket));
 }

@@ -6,6 +6,7 @@
 #define PILOT_AGENT_TASKENV_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/task.h"
 
@@ -16,14 +17,15 @@ char **taskenv_base(char *const *environ_before, bool keep);
 
 struct taskenv_task {
     const char *id;
-    const char *dir;       /* absolute */
+    const char *dir; /* absolute */
     unsigned cores;
+    int64_t memory; /* bytes; 0: no limit */
     unsigned attempt;
-    const char *cpus;      /* "" when not pinned */
+    const char *cpus; /* "" when not pinned */
     const char *node;
-    const char *xml;       /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
-    const char *socket;    /* path of the node's control socket; NULL: none */
-    char *const *env;      /* the task's own, wins over everything but PILOT_* */
+    const char *xml;    /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
+    const char *socket; /* path of the node's control socket; NULL: none */
+    char *const *env;   /* the task's own, wins over everything but PILOT_* */
 };
 
 /* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.

@@ -57,8 +57,9 @@
 #define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
 #define MEMORY_FIRST_MS 50
-#define OOM_SCORE 500 /* of tasks: when the node has no memory left, they end, and not the pilot   \
-                       */
+#define OOM_SCORE                                                                                  \
+    500 /* of tasks: when the node has no memory left, they end, and not the pilot                 \
+         */
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
 
@@ -125,12 +126,14 @@ static void fail_spawn(struct slot *s)
 static void fail_for_memory(struct slot *s)
 {
     struct attempt_result *res = &s->ev.result;
+    char note[TASK_MESSAGE_MAX + 32];
 
     if (res->reason != REASON_EXIT)
         return;
     res->reason = REASON_MEMORY;
     memguard_describe(&s->guard, res->message, sizeof(res->message));
-    taskdir_note(&s->dir, res->message);
+    snprintf(note, sizeof(note), "out of memory: %s", res->message);
+    taskdir_note(&s->dir, note);
 }
 
 /* No process is left. */
