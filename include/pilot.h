@@ -77,6 +77,7 @@ struct pilot_options {
     const char *workdir;     /* directory of the tasks' directories; NULL: "./pilot_runs" */
     const char *db;          /* state database; NULL: WORKDIR/state.db */
     unsigned cores;          /* cores to use in total; 0: all that the allocation has */
+    int64_t memory;          /* bytes that tasks may use on each node; 0: what the node has */
     unsigned max_workers;    /* tasks at once; 0: no limit but the cores */
     unsigned max_failures;   /* stop after this many failed tasks; 0: never */
     int64_t grace_ms;        /* between TERM and KILL */

@@ -179,8 +179,8 @@ class TaskResult:
     duration: seconds, of the last attempt. stdout_file, stderr_file: absolute paths.
 
     And, where pilot-mpi says them, as attributes: status ("completed", "failed", "skipped",
-    "cancelled"), reason ("exit", "signal", "timeout", "spawn", "lost", "cancel"), signal, node,
-    attempts, cpus, user_time, sys_time (seconds), max_rss_kib. None where it does not.
+    "cancelled"), reason ("exit", "signal", "timeout", "spawn", "lost", "cancel", "memory"), signal,
+    node, attempts, cpus, user_time, sys_time (seconds), max_rss_kib. None where it does not.
     """
 
     task_id: str

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include "agent/control.h"
 #include "agent/cpus.h"
+#include "agent/memory.h"
 #include "agent/site.h"
 #include "agent/taskenv.h"
 #include "common/buf.h"
@@ -41,6 +43,7 @@ struct run {
     task_id_t task;
     uint32_t attempt;
     struct cpus_set cpus;
+    int64_t oom_kills; /* before it started */
     bool used;
 };
 
@@ -63,6 +66,7 @@ struct agent {
     struct strmap xml;       /* CPU lists that have a topology file */
     struct buf out;          /* the frame of this turn */
     int64_t heard_ms, sent_ms;
+    int64_t oom_kills, counted_ms; /* memory_oom_kills, and when it was asked */
 };
 
 static void set_state(struct agent *a, enum agent_state state)
@@ -154,6 +158,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .id = spec->id,
         .dir = dir,
         .cores = spec->cores,
+        .memory = spec->memory,
         .attempt = m->attempt,
         .cpus = a->pin ? run->cpus.list : "",
         .node = a->site.node,
@@ -171,6 +176,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .cwd = spec->workdir,
         .stdin_path = spec->stdin_path,
         .timeout_ms = spec->timeout_ms,
+        .memory = spec->memory,
         /* Not pinned means all CPUs of the node, not the one that mpirun bound this rank to. */
         .cpus = a->pin ? run->cpus.list : a->site.cpus,
     };
@@ -185,6 +191,52 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
     rc = launcher_run(a->launcher, &req, err);
     strv_free(env);
     return rc;
+}
+
+/* ---- Killed by the kernel -------------------------------------------------------------------- */
+
+static void count_oom_kills(struct agent *a)
+{
+    a->oom_kills = memory_oom_kills("");
+    a->counted_ms = clock_mono_ms();
+}
+
+/* A count is good for a second: the many short tasks that start then share one look. */
+static void note_oom_kills(struct agent *a, struct run *run)
+{
+    if (clock_mono_ms() - a->counted_ms > 1000)
+        count_oom_kills(a);
+    run->oom_kills = a->oom_kills;
+}
+
+/* Killed by a KILL that was not ours, or a shell whose command was. */
+static bool was_killed(const struct attempt_result *r)
+{
+    return (r->reason == REASON_SIGNAL && r->signal == SIGKILL) ||
+           (r->reason == REASON_EXIT && r->exit_code == 128 + SIGKILL);
+}
+
+/* Nobody tells whom the kernel killed when there was no memory left, only that it did. So a task
+ * that was killed while it did so was killed by it. Those killed for their own limit say so
+ * themselves, and are not evidence against others. */
+static void judge_kill(struct agent *a, const struct run *run, struct attempt_result *r)
+{
+    int64_t before = a->oom_kills;
+
+    if (r->reason != REASON_MEMORY && !was_killed(r))
+        return;
+    count_oom_kills(a);
+    if (r->reason == REASON_MEMORY) {
+        for (uint32_t i = 0; i < a->run_cap; i++)
+            if (a->runs[i].used)
+                a->runs[i].oom_kills += a->oom_kills - before;
+        return;
+    }
+    if (a->oom_kills <= run->oom_kills)
+        return;
+    r->reason = REASON_MEMORY;
+    r->exit_code = -1;
+    snprintf(r->message, sizeof(r->message), "the kernel killed it when the node had none left");
 }
 
 static void handle_run(struct agent *a, struct rd *body)
@@ -209,6 +261,7 @@ static void handle_run(struct agent *a, struct rd *body)
         cpus_give(a->cpus, &run->cpus);
         report_refusal(a, &m, err.text);
     } else {
+        note_oom_kills(a, run);
         run->task = m.task;
         run->attempt = m.attempt;
         run->used = true;
@@ -230,10 +283,12 @@ static void handle_kill(struct agent *a, struct rd *body)
 
 static void finish_run(struct agent *a, const struct launch_event *ev)
 {
+    struct attempt_result result = ev->result;
     struct run *run = &a->runs[ev->key];
 
     BUG_ON(ev->key >= a->run_cap || !run->used);
-    report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &ev->result);
+    judge_kill(a, run, &result);
+    report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &result);
     cpus_give(a->cpus, &run->cpus);
     run->used = false;
     a->free_runs[a->free_count++] = (uint32_t)ev->key;
@@ -264,6 +319,7 @@ static int prepare(struct agent *a, struct msg_ready *ready, struct pilot_error 
     if (rc < 0)
         return rc;
     ready->cores = cpus_total(a->cpus);
+    ready->memory = memory_for_tasks(a->environ_before, "");
     cpus_describe(a->cpus, ready->map, sizeof(ready->map));
     a->pin = !a->site.no_pin;
     return 0;

@@ -282,9 +282,10 @@ static void add_mpi(struct list *l, char *const *base, const struct taskenv_task
 
 static void add_pilot(struct list *l, const struct taskenv_task *t, const char *cores)
 {
-    char attempt[16], left[24];
+    char attempt[16], left[24], memory[24];
 
     snprintf(attempt, sizeof(attempt), "%u", t->attempt);
+    snprintf(memory, sizeof(memory), "%lld", (long long)t->memory);
     list_put(l, join("PILOT_TASK_ID", t->id));
     list_put(l, join("PILOT_TASK_DIR", t->dir));
     list_put(l, join("PILOT_CORES", cores));
@@ -295,6 +296,8 @@ static void add_pilot(struct list *l, const struct taskenv_task *t, const char *
         snprintf(left, sizeof(left), "%lld", (long long)t->left_s);
         list_put(l, join("PILOT_TIME_LEFT", left));
     }
+    if (t->memory > 0)
+        list_put(l, join("PILOT_MEMORY", memory));
     if (t->socket != NULL)
         list_put(l, join("PILOT_SOCKET", t->socket));
 }

@@ -19,6 +19,7 @@ struct taskenv_task {
     const char *id;
     const char *dir; /* absolute */
     unsigned cores;
+    int64_t memory; /* bytes; 0: no limit */
     unsigned attempt;
     const char *cpus; /* "" when not pinned */
     const char *node;

@@ -24,6 +24,8 @@ static const struct option_spec specs[] = {
      "the task file (the same as FILE); - is standard input"},
     {"cores", OPTION_COUNT, AT(pilot.cores), "N",
      "cores to use in total (default: all of the allocation)"},
+    {"memory", OPTION_SIZE, AT(pilot.memory), "SIZE",
+     "memory for tasks on each node (default: what it has)"},
     {"workdir", OPTION_STRING, AT(pilot.workdir), "DIR",
      "where each task gets its directory (default: ./pilot_runs)"},
     {"db", OPTION_STRING, AT(pilot.db), "FILE", "state database (default: WORKDIR/state.db)"},

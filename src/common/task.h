@@ -78,7 +78,7 @@ struct attempt_result {
     int64_t sys_us;
     int64_t max_rss_kib;            /* of the largest process */
     int64_t output_dropped;         /* bytes of stdout and stderr cut off by --max-output */
-    char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN: what failed; otherwise "" */
+    char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN, REASON_MEMORY: what failed; otherwise "" */
 };
 
 #endif

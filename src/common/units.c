@@ -95,3 +95,18 @@ const char *units_size_text(int64_t bytes, char *buf, size_t size)
                  prefixes[prefix]);
     return buf;
 }
+
+const char *units_size_below(int64_t bytes, char *buf, size_t size)
+{
+    int prefix = 0;
+
+    while (bytes >= 1 << 20 && prefix < (int)sizeof(prefixes) - 2) {
+        bytes >>= 10;
+        prefix++;
+    }
+    if (prefix == 0)
+        snprintf(buf, size, "%lld", (long long)bytes);
+    else
+        snprintf(buf, size, "%lld%c", (long long)bytes, prefixes[prefix - 1]);
+    return buf;
+}

@@ -21,4 +21,7 @@ bool units_parse_time(const char *text, int64_t *out_ms);
 /* "1.5G": a size for people, at most 4 digits; returns buf. */
 const char *units_size_text(int64_t bytes, char *buf, size_t size);
 
+/* The same, rounded down and in a smaller unit, to be given as a limit: "22115M". */
+const char *units_size_below(int64_t bytes, char *buf, size_t size);
+
 #endif

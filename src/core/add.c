@@ -21,6 +21,7 @@ struct survey {
     size_t edges;   /* to keep */
     bool forward;   /* a task depends on a later one of the batch: there could be a cycle */
     bool dead_deps; /* some will be skipped at once */
+    bool memory;    /* some ask for memory */
 };
 
 static struct survey survey_batch(const struct sched *s, const struct sched_task *batch,
@@ -30,6 +31,7 @@ static struct survey survey_batch(const struct sched *s, const struct sched_task
 
     for (size_t i = 0; i < count; i++) {
         BUG_ON(batch[i].cores == 0 || batch[i].status == TASK_RUNNING);
+        found.memory |= batch[i].memory > 0;
         for (size_t d = 0; d < batch[i].dep_count; d++) {
             task_id_t dep = batch[i].deps[d];
             enum task_status status;
@@ -118,7 +120,8 @@ static int reserve_shapes(struct sched *s, const struct sched_task *batch, size_
     int64_t rc = 0;
 
     for (; counted < count && rc >= 0; counted += rc >= 0) {
-        rc = readyq_shape(&s->ready, batch[counted].cores, batch[counted].timeout_ms);
+        rc = readyq_shape(&s->ready, batch[counted].cores, sched_memory(batch[counted].memory),
+                          batch[counted].timeout_ms);
         if (rc < 0)
             break;
         s->tasks[s->count + counted].shape = (uint32_t)rc;
@@ -200,6 +203,8 @@ int sched_add(struct sched *s, const struct sched_task *tasks, size_t count, int
     rc = found.forward ? refuse_cycles(s, tasks, count) : 0;
     if (rc == 0 && found.dead_deps)
         rc = state_reserve_actions(out, count);
+    if (rc == 0 && found.memory)
+        rc = nodes_use_memory(&s->nodes);
     if (rc == 0)
         rc = reserve_tables(s, count, found.edges);
     if (rc == 0)

@@ -109,8 +109,34 @@ static void check_shapes(const struct sched *s)
     for (uint32_t i = 0; i + 1 < q->len; i++) {
         const struct shape *a = &q->v[q->by_width[i]], *b = &q->v[q->by_width[i + 1]];
 
-        BUG_ON(a->cores > b->cores ||
-               (a->cores == b->cores && a->timeout_class >= b->timeout_class));
+        BUG_ON(a->cores > b->cores || (a->cores == b->cores && a->memory > b->memory));
+        BUG_ON(a->cores == b->cores && a->memory == b->memory &&
+               a->timeout_class >= b->timeout_class);
+        BUG_ON(a->memory > 0 && !q->uses_memory);
+    }
+}
+
+/* 5, of one node that is up. */
+static void check_memory_index(const struct nodes *n, node_id_t id)
+{
+    const struct node *node = &n->v[id];
+    uint64_t at = (uint64_t)node->free_cores * n->cap + id;
+
+    BUG_ON(n->use_memory &&
+           maxtree_get(&n->by_memory, at) != (id != n->held ? n->memory[id].free + 1 : 0));
+    BUG_ON(n->most_memory[node->cores] <= n->memory[id].all);
+}
+
+/* The largest memory of each width is that of a node which is up. */
+static void check_most_memory(const struct nodes *n)
+{
+    for (uint32_t cores = 0; n->most_memory && cores <= n->indexed_cores; cores++) {
+        bool found = n->most_memory[cores] == 0;
+
+        for (node_id_t id = 0; id < n->len && !found; id++)
+            found = n->v[id].up && n->v[id].cores >= cores &&
+                    n->memory[id].all + 1 == n->most_memory[cores];
+        BUG_ON(!found && n->use_memory);
     }
 }
 
@@ -123,7 +149,7 @@ static void check_nodes(const struct sched *s)
 
     for (node_id_t id = 0; id < n->len; id++) {
         const struct node *node = &n->v[id];
-        uint64_t used = 0;
+        uint64_t used = 0, memory = 0;
 
         BUG_ON(!node->up && node->running_len > 0);
         if (!node->up)
@@ -133,8 +159,11 @@ static void check_nodes(const struct sched *s)
 
             BUG_ON(t->status != TASK_RUNNING || t->node != id || t->slot != i);
             used += s->ready.v[t->shape].cores;
+            memory += s->ready.v[t->shape].memory;
         }
         BUG_ON(node->free_cores + used != node->cores);
+        BUG_ON(n->memory[id].free + memory != n->memory[id].all);
+        check_memory_index(n, id);
         BUG_ON(idset_has(&n->by_free, (uint64_t)node->free_cores * n->cap + id) != (id != n->held));
         indexed += id != n->held;
         up++;
@@ -148,6 +177,7 @@ static void check_nodes(const struct sched *s)
          at = idset_next(&n->by_free, at + 1))
         BUG_ON(indexed-- == 0);
     BUG_ON(indexed != 0);
+    check_most_memory(n);
     BUG_ON(up != n->up || total != n->cores_total || busy != n->cores_busy);
     BUG_ON(running != s->by_status[TASK_RUNNING]);
     BUG_ON(max_cores != n->max_cores || (up > 0 && max_count != n->max_count));
@@ -167,6 +197,7 @@ static void check_hold(const struct sched *s)
     BUG_ON(s->draining || h->node != s->nodes.held || state_key(s, id) != h->key);
     BUG_ON(s->tasks[id].status != TASK_PENDING || s->tasks[id].waits > 0 || s->tasks[id].late);
     BUG_ON(!s->nodes.v[h->node].up || s->nodes.v[h->node].cores < state_cores(s, id));
+    BUG_ON(s->nodes.memory[h->node].all < state_memory(s, id));
 }
 
 void sched_check(const struct sched *s)

@@ -17,11 +17,33 @@
 struct hold_end {
     int64_t end_ms;
     uint32_t cores;
+    uint64_t memory;
 };
+
+/* What a task needs, or what a node has free. */
+struct room {
+    uint32_t cores;
+    uint64_t memory;
+};
+
+static bool fits(struct room need, struct room free)
+{
+    return need.cores <= free.cores && need.memory <= free.memory;
+}
+
+static struct room room_of(const struct sched *s, task_id_t id)
+{
+    return (struct room){state_cores(s, id), state_memory(s, id)};
+}
+
+static struct room free_now(const struct sched *s, node_id_t id)
+{
+    return (struct room){s->nodes.v[id].free_cores, s->nodes.memory[id].free};
+}
 
 static int64_t expected_ms(const struct sched *s, const struct task *t)
 {
-    int64_t ms = estimate_ms(&s->ready.v[t->shape].estimate);
+    int64_t ms = estimate_ms(readyq_estimate(&s->ready, t->shape));
 
     return t->timeout_ms && t->timeout_ms < ms ? t->timeout_ms : ms;
 }
@@ -40,16 +62,19 @@ static int64_t expected_end(const struct sched *s, const struct task *t, int64_t
     return limit > now_ms && limit < end ? limit : end;
 }
 
-/* Cores of the node expected to be free at that time (unless something starts there). */
-static uint32_t free_at(const struct sched *s, node_id_t id, int64_t at_ms, int64_t now_ms)
+/* What of the node is expected to be free at that time (unless something starts there). */
+static struct room free_at(const struct sched *s, node_id_t id, int64_t at_ms, int64_t now_ms)
 {
     const struct node *node = &s->nodes.v[id];
-    uint32_t cores = node->free_cores;
+    struct room free = free_now(s, id);
 
-    for (uint32_t i = 0; i < node->running_len; i++)
-        if (expected_end(s, &s->tasks[node->running[i]], now_ms) <= at_ms)
-            cores += state_cores(s, node->running[i]);
-    return cores;
+    for (uint32_t i = 0; i < node->running_len; i++) {
+        if (expected_end(s, &s->tasks[node->running[i]], now_ms) > at_ms)
+            continue;
+        free.cores += state_cores(s, node->running[i]);
+        free.memory += state_memory(s, node->running[i]);
+    }
+    return free;
 }
 
 static int by_end(const void *a, const void *b)
@@ -59,29 +84,33 @@ static int by_end(const void *a, const void *b)
     return (x->end_ms > y->end_ms) - (x->end_ms < y->end_ms);
 }
 
-/* When the node is expected to have so many cores free, if that is before limit_ms; else limit_ms.
+/* When the node is expected to have so much free, if that is before limit_ms; else limit_ms.
  * The limit spares most nodes the sorting. Needs s->ends as long as the node's list. */
-static int64_t start_on(struct sched *s, node_id_t id, uint32_t cores, int64_t now_ms,
+static int64_t start_on(struct sched *s, node_id_t id, struct room need, int64_t now_ms,
                         int64_t limit_ms)
 {
     const struct node *node = &s->nodes.v[id];
-    uint32_t cores_then = node->free_cores;
+    struct room then = free_now(s, id);
     size_t n = 0, i = 0;
 
     for (uint32_t r = 0; r < node->running_len; r++) {
         const struct task *t = &s->tasks[node->running[r]];
-        struct hold_end end = {expected_end(s, t, now_ms), s->ready.v[t->shape].cores};
+        struct hold_end end = {expected_end(s, t, now_ms), s->ready.v[t->shape].cores,
+                               s->ready.v[t->shape].memory};
 
         if (end.end_ms >= limit_ms)
             continue;
         s->ends[n++] = end;
-        cores_then += end.cores;
+        then.cores += end.cores;
+        then.memory += end.memory;
     }
-    if (cores_then < cores)
+    if (!fits(need, then))
         return limit_ms;
     qsort(s->ends, n, sizeof(*s->ends), by_end);
-    for (cores_then = node->free_cores; cores_then < cores; i++)
-        cores_then += s->ends[i].cores;
+    for (then = free_now(s, id); !fits(need, then); i++) {
+        then.cores += s->ends[i].cores;
+        then.memory += s->ends[i].memory;
+    }
     return i > 0 ? s->ends[i - 1].end_ms : now_ms;
 }
 
@@ -100,21 +129,22 @@ static int reserve_ends(struct sched *s, node_id_t only)
     return rc;
 }
 
-/* The node where so many cores are free soonest; while nobody knows, the one with the most free;
+/* The node where so much is free soonest; while nobody knows, the one with the most free;
  * then the lowest number. `at`, if it is one, is only left for a node that is strictly sooner. */
-static node_id_t soonest_node(struct sched *s, uint32_t cores, node_id_t at, int64_t now_ms,
+static node_id_t soonest_node(struct sched *s, struct room need, node_id_t at, int64_t now_ms,
                               int64_t *start_ms)
 {
     node_id_t best = at;
 
-    *start_ms = at == NODE_ID_NONE ? INT64_MAX : start_on(s, at, cores, now_ms, INT64_MAX);
+    *start_ms = at == NODE_ID_NONE ? INT64_MAX : start_on(s, at, need, now_ms, INT64_MAX);
     for (node_id_t id = 0; id < s->nodes.len; id++) {
         const struct node *node = &s->nodes.v[id];
         int64_t then;
 
-        if (!node->up || node->cores < cores || id == at)
+        if (!node->up || !fits(need, (struct room){node->cores, s->nodes.memory[id].all}) ||
+            id == at)
             continue;
-        then = start_on(s, id, cores, now_ms, *start_ms);
+        then = start_on(s, id, need, now_ms, *start_ms);
         if (then < *start_ms || best == NODE_ID_NONE ||
             (then == INT64_MAX && at == NODE_ID_NONE &&
              node->free_cores > s->nodes.v[best].free_cores))
@@ -126,14 +156,18 @@ static node_id_t soonest_node(struct sched *s, uint32_t cores, node_id_t at, int
 
 static void set_spare(struct sched *s, int64_t now_ms)
 {
-    uint32_t cores = state_cores(s, key_task(s->hold.key)), then;
+    struct room need = room_of(s, key_task(s->hold.key)), then;
 
     s->hold.spare = 0;
+    s->hold.spare_memory = 0;
     s->hold.stale = false;
     if (s->hold.start_ms == INT64_MAX)
         return;
     then = free_at(s, s->hold.node, s->hold.start_ms, now_ms);
-    s->hold.spare = then > cores ? then - cores : 0;
+    if (then.cores > need.cores)
+        s->hold.spare = then.cores - need.cores;
+    if (then.memory > need.memory)
+        s->hold.spare_memory = then.memory - need.memory;
 }
 
 /* When to look whether the choice was a good one: as long after the expected start as it was ahead
@@ -155,14 +189,14 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
 {
     bool review = s->hold.key == key;
     unsigned reviews = review ? s->hold.reviews + (s->hold.reviews < 62) : 0;
-    uint32_t cores = state_cores(s, key_task(key));
+    struct room need = room_of(s, key_task(key));
     int64_t start_ms;
     node_id_t node;
     int rc = reserve_ends(s, NODE_ID_NONE);
 
     if (rc < 0)
         return rc;
-    node = soonest_node(s, cores, review ? s->hold.node : NODE_ID_NONE, now_ms, &start_ms);
+    node = soonest_node(s, need, review ? s->hold.node : NODE_ID_NONE, now_ms, &start_ms);
     BUG_ON(node == NODE_ID_NONE);
     if (!review || node != s->hold.node) {
         s->hold = (struct hold){.key = key, .node = node, .start_ms = start_ms};
@@ -178,12 +212,12 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
  * may have become known about them. */
 static int refresh_hold(struct sched *s, int64_t now_ms)
 {
-    uint32_t cores = state_cores(s, key_task(s->hold.key));
+    struct room need = room_of(s, key_task(s->hold.key));
     int rc = reserve_ends(s, s->hold.node);
 
     if (rc < 0)
         return rc;
-    s->hold.start_ms = start_on(s, s->hold.node, cores, now_ms, s->hold.start_ms);
+    s->hold.start_ms = start_on(s, s->hold.node, need, now_ms, s->hold.start_ms);
     set_spare(s, now_ms);
     return 0;
 }
@@ -191,6 +225,7 @@ static int refresh_hold(struct sched *s, int64_t now_ms)
 int hold_update(struct sched *s, uint64_t key, int64_t now_ms)
 {
     struct task *t = &s->tasks[key_task(key)];
+    struct room need = room_of(s, key_task(key));
     int64_t patient_until;
 
     if (t->since_ms == NEVER_MS)
@@ -198,9 +233,8 @@ int hold_update(struct sched *s, uint64_t key, int64_t now_ms)
     patient_until = state_add_ms(t->since_ms, s->config.patience_ms);
     if (s->hold.key == key && now_ms >= s->hold.review_ms)
         return make_hold(s, key, now_ms);
-    /* With nothing narrower about, the next core that comes free is its own anyway. */
-    if (s->hold.key != key &&
-        readyq_first(&s->ready, state_cores(s, key_task(key)) - 1) != KEY_NONE) {
+    /* With nothing smaller about, what comes free next is its own anyway. */
+    if (s->hold.key != key && readyq_has_smaller(&s->ready, need.cores, need.memory)) {
         if (now_ms >= patient_until)
             return make_hold(s, key, now_ms);
         s->wake_ms = patient_until;
@@ -222,9 +256,9 @@ void hold_release(struct sched *s)
 bool hold_allows(struct sched *s, uint64_t key, int64_t now_ms)
 {
     const struct task *t = &s->tasks[key_task(key)];
-    uint32_t cores = state_cores(s, key_task(key));
+    struct room need = room_of(s, key_task(key));
 
-    if (s->hold.key == KEY_NONE || s->nodes.v[s->hold.node].free_cores < cores)
+    if (s->hold.key == KEY_NONE || !fits(need, free_now(s, s->hold.node)))
         return false;
     if (key <= s->hold.key)
         return true;
@@ -232,5 +266,6 @@ bool hold_allows(struct sched *s, uint64_t key, int64_t now_ms)
         return false;
     if (s->hold.stale)
         set_spare(s, now_ms);
-    return cores <= s->hold.spare || state_add_ms(now_ms, expected_ms(s, t)) <= s->hold.start_ms;
+    return fits(need, (struct room){s->hold.spare, s->hold.spare_memory}) ||
+           state_add_ms(now_ms, expected_ms(s, t)) <= s->hold.start_ms;
 }

@@ -51,18 +51,6 @@ static uint64_t top_in_time(struct sched *s, uint32_t shape, int64_t now_ms)
     return key;
 }
 
-/* The first key of all shapes of at most so many cores that is not late. Each late one is taken out
- * once, so that a pass costs no more for them than for as many starts. */
-static uint64_t first_in_time(struct sched *s, uint32_t max_cores, int64_t now_ms)
-{
-    uint64_t key;
-
-    while ((key = readyq_first(&s->ready, max_cores)) != KEY_NONE &&
-           is_late(s, key_task(key), now_ms))
-        state_set_late(s, key_task(key));
-    return key;
-}
-
 /* A node is kept for a task only as long as that can start. */
 static void release_late_hold(struct sched *s, int64_t now_ms)
 {
@@ -101,14 +89,54 @@ static uint32_t widest_pending(const struct sched *s)
     return 0;
 }
 
+typedef uint64_t below_f(const struct nodes *n, uint32_t cores);
+
+/* The first ready task in order of at most so many cores whose memory is below what the function
+ * says for its cores: a step or two for each width that is asked for. */
+static uint64_t first_below(const struct sched *s, uint32_t max_cores, below_f *below)
+{
+    const struct readyq *q = &s->ready;
+    uint32_t end = readyq_narrower(q, max_cores);
+    uint64_t first = KEY_NONE;
+
+    if (!q->uses_memory)
+        return readyq_between(q, 0, end);
+    for (uint32_t at = 0, next; at < end; at = next) {
+        uint32_t cores = q->v[q->by_width[at]].cores;
+        uint64_t key = readyq_between(q, at, readyq_position(q, cores, below(&s->nodes, cores)));
+
+        next = readyq_narrower(q, cores);
+        first = key < first ? key : first;
+    }
+    return first;
+}
+
+/* The same, of the tasks that are not late. Each late one is taken out once, so that a pass costs
+ * no more for them than for as many starts. */
+static uint64_t first_in_time(struct sched *s, uint32_t max_cores, below_f *below, int64_t now_ms)
+{
+    uint64_t key;
+
+    while ((key = first_below(s, max_cores, below)) != KEY_NONE &&
+           is_late(s, key_task(key), now_ms))
+        state_set_late(s, key_task(key));
+    return key;
+}
+
+uint64_t state_first_possible(const struct sched *s)
+{
+    return first_below(s, s->nodes.max_cores, nodes_fits_ever_below);
+}
+
 /* The widest go where most is free (each has the more of its node to itself, and for others like
  * it that leaves as many places as any other choice); narrower ones fill gaps. The held node
  * comes last. */
 static node_id_t choose_node(struct sched *s, uint64_t key, uint32_t widest, int64_t now_ms)
 {
     uint32_t cores = state_cores(s, key_task(key));
-    node_id_t node =
-        cores >= widest ? nodes_emptiest(&s->nodes, cores) : nodes_fullest(&s->nodes, cores);
+    uint64_t memory = state_memory(s, key_task(key));
+    node_id_t node = cores >= widest ? nodes_emptiest(&s->nodes, cores, memory)
+                                     : nodes_fullest(&s->nodes, cores, memory);
 
     if (node == NODE_ID_NONE && hold_allows(s, key, now_ms))
         node = s->nodes.held;
@@ -128,7 +156,7 @@ static int start(struct sched *s, uint64_t key, node_id_t node, int64_t now_ms,
         return rc;
     t->attempts++;
     t->node = node;
-    t->slot = nodes_take(&s->nodes, node, state_cores(s, id), id);
+    t->slot = nodes_take(&s->nodes, node, state_cores(s, id), state_memory(s, id), id);
     if (node == s->nodes.held)
         hold_touch(s);
     state_set_status(s, id, TASK_RUNNING,
@@ -172,7 +200,7 @@ static int start_in_order(struct sched *s, int64_t now_ms, uint64_t *front,
     while (rc == 0 && !is_full(s)) {
         node_id_t node;
 
-        key = first_in_time(s, s->nodes.max_cores, now_ms);
+        key = first_in_time(s, s->nodes.max_cores, nodes_fits_ever_below, now_ms);
         if (key == KEY_NONE)
             break;
         node = choose_node(s, key, widest_pending(s), now_ms);
@@ -191,7 +219,7 @@ static int start_behind(struct sched *s, int64_t now_ms, struct sched_actions *o
     int rc = 0;
 
     while (rc == 0 && !is_full(s)) {
-        uint64_t open = first_in_time(s, nodes_max_free(&s->nodes), now_ms);
+        uint64_t open = first_in_time(s, nodes_max_free(&s->nodes), nodes_fits_now_below, now_ms);
         uint64_t held = first_for_held(s, now_ms);
         uint64_t key = open < held ? open : held;
 

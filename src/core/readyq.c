@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "core/sched.h"
+
+#define MEMORY_BITS 9
 
 uint64_t key_of(int32_t priority, task_id_t task)
 {
@@ -39,16 +42,32 @@ static uint32_t timeout_class(int64_t timeout_ms)
     return timeout_ms <= 0 ? 0 : 64 - (uint32_t)__builtin_clzll((uint64_t)timeout_ms);
 }
 
-/* The position of the first shape that is not before (cores, class). */
-static uint32_t position_of(const struct readyq *q, uint32_t cores, uint32_t class)
+uint64_t sched_memory(uint64_t bytes)
+{
+    int spare = bytes ? 64 - __builtin_clzll(bytes) - MEMORY_BITS : 0;
+
+    return spare > 0 ? bytes >> spare << spare : bytes;
+}
+
+/* Like memcmp. */
+static int compare(const struct shape *s, uint32_t cores, uint64_t memory, uint32_t class)
+{
+    if (s->cores != cores)
+        return s->cores < cores ? -1 : 1;
+    if (s->memory != memory)
+        return s->memory < memory ? -1 : 1;
+    return (s->timeout_class > class) - (s->timeout_class < class);
+}
+
+/* The position of the first shape that is not before (cores, memory, class). */
+static uint32_t position_of(const struct readyq *q, uint32_t cores, uint64_t memory, uint32_t class)
 {
     uint32_t lo = 0, hi = q->len;
 
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        const struct shape *s = &q->v[q->by_width[mid]];
 
-        if (s->cores < cores || (s->cores == cores && s->timeout_class < class))
+        if (compare(&q->v[q->by_width[mid]], cores, memory, class) < 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -103,17 +122,26 @@ static int grow(struct readyq *q)
     return 0;
 }
 
-int64_t readyq_shape(struct readyq *q, uint32_t cores, int64_t timeout_ms)
+static uint32_t find_kin(const struct readyq *q, uint32_t cores, uint32_t class)
+{
+    for (uint32_t i = 0; i < q->len; i++)
+        if (q->v[i].cores == cores && q->v[i].timeout_class == class)
+            return i;
+    return q->len;
+}
+
+struct estimate *readyq_estimate(const struct readyq *q, uint32_t shape)
+{
+    return &q->v[q->v[shape].kin].estimate;
+}
+
+int64_t readyq_shape(struct readyq *q, uint32_t cores, uint64_t memory, int64_t timeout_ms)
 {
     uint32_t class = timeout_class(timeout_ms);
-    uint32_t at = position_of(q, cores, class);
+    uint32_t at = position_of(q, cores, memory, class);
 
-    if (at < q->len) {
-        const struct shape *s = &q->v[q->by_width[at]];
-
-        if (s->cores == cores && s->timeout_class == class)
-            return q->by_width[at];
-    }
+    if (at < q->len && compare(&q->v[q->by_width[at]], cores, memory, class) == 0)
+        return q->by_width[at];
     if (q->len == q->cap) {
         int rc = grow(q);
 
@@ -122,7 +150,10 @@ int64_t readyq_shape(struct readyq *q, uint32_t cores, int64_t timeout_ms)
     }
     memmove(&q->by_width[at + 1], &q->by_width[at], (q->len - at) * sizeof(*q->by_width));
     q->by_width[at] = q->len;
-    q->v[q->len++] = (struct shape){.cores = cores, .timeout_class = class};
+    q->v[q->len] = (struct shape){
+        .cores = cores, .memory = memory, .timeout_class = class, .kin = find_kin(q, cores, class)};
+    q->len++;
+    q->uses_memory |= memory > 0;
     for (uint32_t i = at; i < q->len; i++)
         q->v[q->by_width[i]].position = i;
     rebuild_tree(q);
@@ -131,12 +162,27 @@ int64_t readyq_shape(struct readyq *q, uint32_t cores, int64_t timeout_ms)
 
 uint32_t readyq_narrower(const struct readyq *q, uint32_t max_cores)
 {
-    return position_of(q, max_cores, UINT32_MAX);
+    uint32_t lo = 0, hi = q->len;
+
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+
+        if (q->v[q->by_width[mid]].cores <= max_cores)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
-uint64_t readyq_first(const struct readyq *q, uint32_t max_cores)
+uint32_t readyq_position(const struct readyq *q, uint32_t cores, uint64_t memory)
 {
-    uint32_t lo = q->cap, hi = q->cap + readyq_narrower(q, max_cores);
+    return position_of(q, cores, memory, 0);
+}
+
+uint64_t readyq_between(const struct readyq *q, uint32_t from, uint32_t to)
+{
+    uint32_t lo = q->cap + from, hi = q->cap + to;
     uint64_t first = KEY_NONE;
 
     for (; lo < hi; lo /= 2, hi /= 2) {
@@ -146,6 +192,27 @@ uint64_t readyq_first(const struct readyq *q, uint32_t max_cores)
             first = smaller(first, q->tree[--hi]);
     }
     return first;
+}
+
+uint64_t readyq_first(const struct readyq *q, uint32_t max_cores)
+{
+    return readyq_between(q, 0, readyq_narrower(q, max_cores));
+}
+
+bool readyq_has_smaller(const struct readyq *q, uint32_t cores, uint64_t memory)
+{
+    if (readyq_first(q, cores - 1) != KEY_NONE)
+        return true;
+    if (memory == 0)
+        return false;
+    for (uint32_t at = readyq_narrower(q, cores - 1), next; at < q->len; at = next) {
+        uint32_t width = q->v[q->by_width[at]].cores;
+
+        next = readyq_narrower(q, width);
+        if (readyq_between(q, at, readyq_position(q, width, memory)) != KEY_NONE)
+            return true;
+    }
+    return false;
 }
 
 /* ---- Heaps -------------------------------------------------------------------------------------

@@ -32,10 +32,12 @@
  *  4. A ready task has exactly one entry in its shape's heap; a task that is not ready has at most
  *     one dead entry, and then `queued` is set; the top of a heap is never dead; the tournament
  *     agrees with the tops.
- *  5. For each node that is up: free cores + cores of the tasks running there = cores; the tasks'
- *     node and slot point back; the node is in the index under its free cores unless it is held.
- *     Nothing runs on a node that is not up.
- *  6. The hold's task is ready, and its node is up and wide enough; no hold while draining.
+ *  5. For each node that is up: free cores + cores of the tasks running there = cores, and the same
+ *     with memory; the tasks' node and slot point back; the node is in the index under its free
+ *     cores, with its free memory once any task has memory, unless it is held. Nothing runs on a
+ *     node that is not up.
+ *  6. The hold's task is ready, and its node is up and has enough cores and memory; no hold while
+ *     draining.
  *  7. A late task is pending, waits for nothing, and is in no heap; without a deadline none is. */
 #include "core/sched.h"
 
@@ -43,6 +45,8 @@
 
 #include "common/error.h"
 #include "core/state.h"
+
+#define MEMORY_PLENTY (UINT64_C(1) << 62) /* of a node of which nobody knows how much it has */
 
 static const bool may_change[TASK_STATUS_COUNT][TASK_STATUS_COUNT] = {
     /* from \ to */
@@ -171,6 +175,11 @@ uint64_t state_key(const struct sched *s, task_id_t id)
 uint32_t state_cores(const struct sched *s, task_id_t id)
 {
     return s->ready.v[s->tasks[id].shape].cores;
+}
+
+uint64_t state_memory(const struct sched *s, task_id_t id)
+{
+    return s->ready.v[s->tasks[id].shape].memory;
 }
 
 task_id_t state_ready_count(const struct sched *s)
@@ -374,7 +383,8 @@ static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reaso
     struct why why = {.cause = TASK_ID_NONE, .node = t->node, .attempt = t->attempts};
     int64_t ran_ms = now_ms - t->since_ms;
     enum task_status to = judge(s, t, reason, exit_code, &why.retry);
-    task_id_t moved = nodes_give(&s->nodes, t->node, state_cores(s, id), t->slot);
+    task_id_t moved =
+        nodes_give(&s->nodes, t->node, state_cores(s, id), state_memory(s, id), t->slot);
 
     if (moved != TASK_ID_NONE)
         s->tasks[moved].slot = t->slot;
@@ -383,7 +393,7 @@ static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reaso
     t->cancelling = false;
     state_set_status(s, id, to, why, out);
     if (to == TASK_COMPLETED) {
-        estimate_add(&s->ready.v[t->shape].estimate, ran_ms);
+        estimate_add(readyq_estimate(&s->ready, t->shape), ran_ms);
         release_dependents(s, id);
     } else if (state_is_dead(to)) {
         skip_dependents(s, id, id, out);
@@ -487,7 +497,7 @@ int sched_apply(struct sched *s, const struct sched_event *ev, int64_t now_ms,
         BUG("event %d of task %u, but there are %u tasks", (int)ev->type, ev->task, s->count);
     switch (ev->type) {
     case SCHED_NODE_UP:
-        return nodes_add(&s->nodes, ev->node, ev->cores);
+        return nodes_add(&s->nodes, ev->node, ev->cores, ev->memory ? ev->memory : MEMORY_PLENTY);
     case SCHED_NODE_DOWN:
         return on_node_down(s, ev->node, now_ms, out);
     case SCHED_ATTEMPT_ENDED:
@@ -546,7 +556,7 @@ uint32_t sched_max_node_cores(const struct sched *s)
 bool sched_stuck(const struct sched *s)
 {
     return s->by_status[TASK_RUNNING] == 0 && state_ready_count(s) + s->late > 0 &&
-           readyq_first(&s->ready, s->nodes.max_cores) == KEY_NONE;
+           state_first_possible(s) == KEY_NONE;
 }
 
 bool sched_get_hold(const struct sched *s, task_id_t *task, node_id_t *node)

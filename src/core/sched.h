@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The scheduler core: which task starts next, on which node; what a task's end means for it and for
  * the tasks behind it. A pure library: no clock, no files, no messages; the same events with the
- * same times give the same actions. It knows how many cores are free on a node, not which.
+ * same times give the same actions. It knows how many cores and how much memory are free on a node,
+ * not which.
  *
  * sched_apply takes one event and appends the status changes that follow from it; sched_place makes
  * one placement pass and appends SCHED_START actions. Call sched_place once a turn of the loop,
@@ -30,6 +31,7 @@ struct sched_config {
 
 struct sched_task {
     uint32_t cores;
+    uint64_t memory; /* bytes, set aside while it runs; 0: none. See sched_memory */
     int32_t priority;
     int64_t timeout_ms; /* it ends within that: the shorter of its timeout and of what the user
                          * expects; 0: nobody knows */
@@ -42,7 +44,7 @@ struct sched_task {
 };
 
 enum sched_event_type {
-    SCHED_NODE_UP,       /* node, cores */
+    SCHED_NODE_UP,       /* node, cores, memory */
     SCHED_NODE_DOWN,     /* node: its running attempts are lost (their tasks go back or fail) */
     SCHED_ATTEMPT_ENDED, /* task, attempt, reason, exit_code; stale attempts are ignored */
     SCHED_CANCEL,        /* task: pending -> cancelled; running: SCHED_KILL, cancelled at its end;
@@ -58,6 +60,7 @@ struct sched_event {
     enum sched_event_type type;
     node_id_t node;
     uint32_t cores;
+    uint64_t memory; /* bytes; 0: not known, so that there is always enough */
     task_id_t task;
     unsigned attempt;
     enum attempt_reason reason;
@@ -87,6 +90,11 @@ struct sched_actions {
     size_t len, cap;
 };
 void sched_actions_fini(struct sched_actions *a);
+
+/* A task's memory as it is counted: the 9 highest bits from the first that is set. So there are few
+ * different amounts, even if each of a million tasks has its own; what fits by the byte always
+ * fits, and a node is promised at most 0.4 % more than it has. */
+uint64_t sched_memory(uint64_t bytes);
 
 struct sched;
 struct sched *sched_create(const struct sched_config *config); /* NULL: no memory */

@@ -50,7 +50,8 @@ struct hold {
     int64_t review_ms; /* not started by then: look whether another node is better */
     unsigned reviews;
     uint32_t spare; /* cores that it is expected to leave free */
-    bool stale;     /* the node has changed since spare was computed */
+    uint64_t spare_memory;
+    bool stale; /* the node has changed since spare was computed */
 };
 
 /* What each action that needs memory of its own will want is reserved before anything changes. */
@@ -110,6 +111,9 @@ uint32_t state_deps_end(const struct sched *s, task_id_t id);
 task_id_t state_dead_dep(const struct sched *s, task_id_t id);
 uint64_t state_key(const struct sched *s, task_id_t id);
 uint32_t state_cores(const struct sched *s, task_id_t id);
+uint64_t state_memory(const struct sched *s, task_id_t id);
+/* The first ready task in order that some node which is up could hold; KEY_NONE. */
+uint64_t state_first_possible(const struct sched *s);
 task_id_t state_ready_count(const struct sched *s);
 int64_t state_add_ms(int64_t a_ms, int64_t b_ms); /* both >= 0 or times; stops at INT64_MAX */
 

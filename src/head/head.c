@@ -283,7 +283,7 @@ static bool check_end(struct head *h, int64_t now_ms)
                     "allocation");
         else
             err_set(&err, PILOT_ELOST,
-                    "the tasks that are left need more cores than any remaining "
+                    "the tasks that are left need more cores or memory than any remaining "
                     "node has; --resume goes on in a new allocation");
         head_fail(h, &err);
         return true;
@@ -507,7 +507,10 @@ static int start_core(struct head *h, struct pilot_error *err)
     if (h->sched == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory");
     for (unsigned i = 0; i < h->node_count; i++) {
-        struct sched_event ev = {.type = SCHED_NODE_UP, .node = i, .cores = h->nodes[i].cores};
+        struct sched_event ev = {.type = SCHED_NODE_UP,
+                                 .node = i,
+                                 .cores = h->nodes[i].cores,
+                                 .memory = (uint64_t)h->nodes[i].memory};
 
         if (h->nodes[i].state == NODE_UP && sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
             return err_set(err, PILOT_ENOMEM, "out of memory");
@@ -551,6 +554,7 @@ static int begin(struct head *h, struct pilot_error *err)
             continue;
         rn[rs.node_count].name = h->nodes[i].name;
         rn[rs.node_count].cores = h->nodes[i].cores;
+        rn[rs.node_count].memory = h->nodes[i].memory;
         rn[rs.node_count++].map = h->nodes[i].map;
     }
     h->summary.nodes = rs.node_count;

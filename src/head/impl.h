@@ -45,6 +45,7 @@ struct node {
     uint32_t slurm_cpus;
     unsigned ranks;
     unsigned real_cores, cores; /* there; used */
+    int64_t memory;             /* bytes for tasks; 0: not known */
     bool has_agent;             /* false: the head's node with --head-only */
     struct buf out;             /* the frame of this turn */
     int64_t heard_ms, sent_ms;
@@ -67,6 +68,7 @@ struct head_task {
     char *blob; /* owned: id, NUL, then the packed spec */
     uint32_t packed_len;
     uint32_t cores;
+    int64_t memory;
     node_id_t node;                      /* of the running attempt */
     enum task_status status;             /* before the core has it; afterwards the core knows */
     unsigned attempts, failures, losses; /* from earlier runs */
@@ -213,7 +215,11 @@ void ranks_send(struct head *h, int64_t now_ms); /* the frames of this turn */
 void ranks_serve(struct head *h);                /* one turn of all that: outside the loop */
 int64_t ranks_next_ms(const struct head *h);
 unsigned ranks_largest(const struct head *h, const char **name); /* cores of the largest node */
-void ranks_release(struct head *h);                              /* BYE to all, waits (bounded) */
+/* Memory of the node that has most; 0: there is one of which it is not known. */
+int64_t ranks_most_memory(const struct head *h, const char **name);
+/* Is there a node with so much of both? Nodes that were lost count too. */
+bool ranks_can_hold(const struct head *h, unsigned cores, int64_t memory);
+void ranks_release(struct head *h); /* BYE to all, waits (bounded) */
 void ranks_fini(struct head *h);
 
 /* tasks.c */

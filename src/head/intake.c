@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
@@ -94,6 +95,7 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
     struct staging *s = arg;
     struct staged *slot;
     task_id_t known;
+    char size[32];
     int rc;
 
     if (s->len == s->cap) {
@@ -105,6 +107,13 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
         s->v = v;
         s->cap = cap;
     }
+    if (spec->memory > 0 && !ranks_can_hold(s->h, spec->cores, spec->memory))
+        return err_set(
+            err, PILOT_EINVAL,
+            "%s:%u: task '%.200s': no node has %u cores and %s of memory; ask for less of "
+            "one",
+            s->file, line, spec->id, spec->cores,
+            units_size_text(spec->memory, size, sizeof(size)));
     slot = &s->v[s->len];
     rc = tasks_make(&slot->task, spec, &s->scratch, err);
     if (rc < 0)
@@ -201,9 +210,10 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
                        struct pilot_error *err)
 {
     struct head *h = s->h;
-    char names[6][256], words[MSG_NAME_MAX + 80];
-    const char *largest;
+    char names[6][256], words[MSG_NAME_MAX + 80], memory_words[MSG_NAME_MAX + 80], size[32];
+    const char *largest, *fattest;
     struct taskfile_config config = {.max_cores = ranks_largest(h, &largest),
+                                     .max_memory = ranks_most_memory(h, &fattest),
                                      .ids_by_content = s->dynamic};
     struct taskfile_ops ops = {
         .task = on_file_task, .known = on_known, .warn = on_warning, .arg = s};
@@ -212,6 +222,9 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
     snprintf(words, sizeof(words), "node %s has %u, the most of any node", largest,
              config.max_cores);
     config.max_cores_of = words;
+    snprintf(memory_words, sizeof(memory_words), "node %s has %s, the most of any node", fattest,
+             units_size_text(config.max_memory, size, sizeof(size)));
+    config.max_memory_of = memory_words;
     config.reserved = reserved_names(h, names);
     buf_init(&s->scratch);
     rc = text != NULL ? taskfile_read_text(s->file, text, text_len, &config, &ops, err)

@@ -8,14 +8,23 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "common/units.h"
 
 #define SHOWN 20
+
+static void show_node(const struct node *n)
+{
+    char memory[32];
+
+    printf("node %s: %u cores: %s%s%s\n", n->name, n->cores, n->map, n->memory ? "; memory: " : "",
+           n->memory ? units_size_text(n->memory, memory, sizeof(memory)) : "");
+}
 
 static void show_nodes(const struct head *h)
 {
     for (unsigned i = 0; i < h->node_count; i++)
         if (h->nodes[i].state == NODE_UP)
-            printf("node %s: %u cores: %s\n", h->nodes[i].name, h->nodes[i].cores, h->nodes[i].map);
+            show_node(&h->nodes[i]);
 }
 
 static void show_start(const struct head *h, const struct sched_action *a, uint64_t n)

@@ -115,6 +115,7 @@ static void handle_ready(struct head *h, struct node *n, struct rd *body)
             err_set(&h->failure, PILOT_ESYS, "node %s cannot run tasks: %s", n->name, m->text);
     } else {
         n->real_cores = m->cores;
+        n->memory = h->opt->memory > 0 ? h->opt->memory : m->memory;
         snprintf(n->map, sizeof(n->map), "%s", m->map);
         n->state = NODE_READY;
     }
@@ -555,6 +556,32 @@ unsigned ranks_largest(const struct head *h, const char **name)
             *name = h->nodes[i].name;
         }
     return most;
+}
+
+int64_t ranks_most_memory(const struct head *h, const char **name)
+{
+    int64_t most = 0;
+
+    *name = "?";
+    for (unsigned i = 0; i < h->node_count; i++) {
+        const struct node *n = &h->nodes[i];
+
+        if (n->cores > 0 && n->memory == 0)
+            return 0;
+        if (n->cores > 0 && n->memory > most) {
+            most = n->memory;
+            *name = n->name;
+        }
+    }
+    return most;
+}
+
+bool ranks_can_hold(const struct head *h, unsigned cores, int64_t memory)
+{
+    for (unsigned i = 0; i < h->node_count; i++)
+        if (h->nodes[i].cores >= cores && (h->nodes[i].memory == 0 || h->nodes[i].memory >= memory))
+            return true;
+    return false;
 }
 
 /* ---- Leaving --------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "common/units.h"
 #include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
@@ -42,6 +43,7 @@ int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf 
     memcpy(task->blob + id_len, scratch->data, scratch->len);
     task->packed_len = (uint32_t)scratch->len;
     task->cores = spec->cores;
+    task->memory = spec->memory;
     task->node = NODE_ID_NONE;
     return 0;
 }
@@ -172,23 +174,47 @@ int tasks_retry_failed(struct head *h)
     return count;
 }
 
-/* A resumed task may need more cores than this allocation's nodes have. */
-int tasks_check_sizes(const struct head *h, struct pilot_error *err)
+/* Why no node of this allocation can hold the task. */
+static void word_size(const struct head *h, const struct head_task *task, char *text, size_t size)
 {
     const char *name;
-    unsigned most = ranks_largest(h, &name), wrong = 0;
+    unsigned cores = ranks_largest(h, &name);
+    char needs[32], has[32];
+    int64_t memory;
+
+    if (task->cores > cores) {
+        snprintf(text, size, "needs %u cores, but node %s has %u, the most of any node",
+                 task->cores, name, cores);
+        return;
+    }
+    memory = ranks_most_memory(h, &name);
+    units_size_text(task->memory, needs, sizeof(needs));
+    if (memory > 0 && task->memory > memory)
+        snprintf(text, size, "needs %s of memory, but node %s has %s, the most of any node", needs,
+                 name, units_size_text(memory, has, sizeof(has)));
+    else
+        snprintf(text, size, "needs %u cores and %s of memory, and no node has both", task->cores,
+                 needs);
+}
+
+/* A resumed task may need more than this allocation's nodes have. */
+int tasks_check_sizes(const struct head *h, struct pilot_error *err)
+{
+    unsigned wrong = 0;
     char text[PILOT_ERROR_MAX] = "";
 
     for (task_id_t i = 0; i < h->tasks.len; i++) {
         const struct head_task *task = &h->tasks.v[i];
         size_t len = strlen(text);
+        char why[400];
 
-        if (task->cores <= most || task->status != TASK_PENDING || wrong++ >= REFUSALS_SHOWN)
+        if (task->status != TASK_PENDING || ranks_can_hold(h, task->cores, task->memory) ||
+            wrong++ >= REFUSALS_SHOWN)
             continue;
+        word_size(h, task, why, sizeof(why));
         snprintf(text + len, sizeof(text) - len,
-                 "%stask '%s' needs %u cores, but node %s has %u, "
-                 "the most of any node; resume it in an allocation with larger nodes",
-                 len ? "\n" : "", task->blob, task->cores, name, most);
+                 "%stask '%s' %s; resume it in an allocation with larger nodes", len ? "\n" : "",
+                 task->blob, why);
     }
     return wrong ? err_set(err, PILOT_EINVAL, "%s", text) : 0;
 }
@@ -237,6 +263,7 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     if (rc < 0)
         return rc;
     st->cores = spec.cores;
+    st->memory = (uint64_t)spec.memory;
     st->priority = spec.priority;
     st->timeout_ms = longest_ms(&spec);
     st->max_retries = spec.max_retries;

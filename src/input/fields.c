@@ -211,6 +211,20 @@ static int read_estimate(struct fields *f, const struct scan_text *value, struct
     return read_seconds(f, value, FIELD_TIME_ESTIMATE, &spec->estimate_ms);
 }
 
+static void check_memory(struct fields *f, const struct scan_text *value,
+                         const struct task_spec *spec)
+{
+    char given[32], most[32];
+
+    if (f->config == NULL || f->config->max_memory == 0 || spec->memory <= f->config->max_memory)
+        return;
+    fields_complain(f, value, "memory is %s, but %s; ask for at most %s",
+                    units_size_text(spec->memory, given, sizeof(given)),
+                    f->config->max_memory_of != NULL ? f->config->max_memory_of
+                                                     : "no node has so much",
+                    units_size_below(f->config->max_memory, most, sizeof(most)));
+}
+
 /* Bytes as a number, or a string like "2G". */
 static int read_memory(struct fields *f, const struct scan_text *value, struct task_spec *spec)
 {
@@ -221,8 +235,10 @@ static int read_memory(struct fields *f, const struct scan_text *value, struct t
 
     if (kind == VALUE_NUMBER) {
         rc = integer_between(f, value, FIELD_MEMORY, 0, (double)UNITS_SIZE_MAX, &bytes);
-        if (rc == 1)
+        if (rc == 1) {
             spec->memory = (int64_t)bytes;
+            check_memory(f, value, spec);
+        }
         return rc < 0 ? rc : 0;
     }
     if (kind != VALUE_STRING) {
@@ -235,6 +251,8 @@ static int read_memory(struct fields *f, const struct scan_text *value, struct t
     if (rc == 0 && text != NULL && !units_parse_size(text, &spec->memory))
         fields_complain(f, value,
                         "memory \"%.40s\" is not a size; write it like \"2G\" or \"500M\"", text);
+    else if (rc == 0 && text != NULL)
+        check_memory(f, value, spec);
     if (rc == 0)
         free(text);
     return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reading task files: a JSON array, an object with "tasks" and "defaults", JSON Lines (or objects of
- * several lines, one after the other), or a plain list of shell commands; told apart by content.
+/* Reading task files: a JSON array, an object with "tasks" and "defaults", JSON Lines (or objects
+ * of several lines, one after the other), or a plain list of shell commands; told apart by content.
  * The only user of cJSON for input; never holds the JSON tree of a whole file. Knows nothing of
  * scheduling or state. */
 #ifndef PILOT_INPUT_TASKFILE_H
@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/task.h"
 #include "pilot.h"
@@ -15,8 +16,10 @@
 #define TASKFILE_ERRORS_SHOWN 20
 
 struct taskfile_config {
-    unsigned max_cores;       /* more than any node has; 0: not known, not checked */
-    const char *max_cores_of; /* words for the message: "node vc2 has 4, the most of any node" */
+    unsigned max_cores;        /* more than any node has; 0: not known, not checked */
+    const char *max_cores_of;  /* words for the message: "node vc2 has 4, the most of any node" */
+    int64_t max_memory;        /* bytes; likewise */
+    const char *max_memory_of; /* likewise */
     /* Paths directly below the work directory that no task may be called. NULL-terminated. */
     const char *const *reserved;
     bool ids_by_content; /* a missing id is made from the task's text, not from its place */

@@ -51,8 +51,9 @@ struct guardian {
     struct wire_rx rx;
     struct buf out;
     struct wire_config config;
-    char *workdir; /* what config.workdir points to */
-    pid_t *slots;  /* living */
+    char *workdir;      /* what config.workdir points to */
+    struct memcg group; /* that we and the agent are in */
+    pid_t *slots;       /* living */
     size_t slots_n;
     size_t slots_cap;
     pid_t *gone; /* dead, to be reported when the sweep has ended; same capacity */
@@ -81,8 +82,10 @@ _Noreturn static void leave(struct guardian *g)
         do {
             pid = waitpid(-1, NULL, WNOHANG);
         } while (pid > 0);
-        if (pid < 0)
+        if (pid < 0) {
+            memcg_sweep(&g->group, g->self);
             _exit(EXIT_SUCCESS);
+        }
         if (tree_find(&g->tree, g->self, NULL, 0) >= 0)
             tree_signal(&g->tree, SIGKILL);
         (void)poll(&child, 1, pause_ms);
@@ -150,7 +153,7 @@ static pid_t make_slot(struct guardian *g, int *agent_end)
         close(g->sock);
         close(g->sigfd);
         close(pair[0]);
-        slot_main(pair[1], &g->config);
+        slot_main(pair[1], &g->config, &g->group);
     }
     errnum = errno;
     close(pair[1]);
@@ -213,6 +216,7 @@ static void sweep(struct guardian *g)
         return;
     }
     g->state = GUARDIAN_WATCH;
+    memcg_sweep(&g->group, g->self);
     while (g->gone_n > 0)
         wire_put_gone(&g->out, g->gone[--g->gone_n]);
     send_out(g);
@@ -234,6 +238,8 @@ static void handle_config(struct guardian *g, const void *payload, size_t len)
     if (g->workdir == NULL)
         leave(g);
     g->config.workdir = g->workdir;
+    if (memcg_find(&g->group, ""))
+        memcg_prepare(&g->group, g->agent);
 }
 
 static void receive(struct guardian *g)

@@ -46,6 +46,8 @@ struct launch_request {
     const char *cwd;        /* NULL: the task's directory; relative to ours at start */
     const char *stdin_path; /* NULL: /dev/null; relative to our directory at start */
     int64_t timeout_ms;     /* 0: none */
+    int64_t memory;         /* bytes that all its processes may use: beyond, it is killed, and the
+                             * event has REASON_MEMORY; 0: no limit */
     /* 0 (unset): standard output and error go to the task's files. Otherwise two descriptors of the
      * caller's, both > 2, passed to the slot (SCM_RIGHTS) and not kept: a socket or pipe that
      * becomes descriptors 0 and 1, and one that becomes 2; the caller may close them when

@@ -32,6 +32,7 @@
 #include "launch/conn.h"
 #include "launch/eventq.h"
 #include "launch/guardian.h"
+#include "launch/memcg.h"
 #include "launch/orphans.h"
 #include "launch/taskdir.h"
 #include "launch/tree.h"
@@ -414,11 +415,15 @@ static void wait_for(pid_t pid)
 
 static void lose_guardian(struct launcher *l)
 {
+    struct memcg group;
+
     l->state = LAUNCHER_LOST;
     (void)kill(l->guardian->pid, SIGKILL);
     wait_for(l->guardian->pid); /* from here on its slots are our children */
     guardian_mark_remove(&l->mark);
     orphans_kill(&l->tree, l->guardian_start, SWEEP_MS);
+    if (memcg_find(&group, ""))
+        memcg_sweep(&group, l->guardian->pid);
     while (l->conns_n > 0)
         bury(l, l->conns[0]);
     while (l->first != NULL)

@@ -12,6 +12,9 @@
  *       |                 |
  *       +--- waitpid: ECHILD (from every state) ---------------------------------------------
  *
+ * Over the memory that it may have, a task goes from every state straight to KILL: it would not
+ * get smaller by ending in order.
+ *
  *     state    main process    deadline_ms             sent to the tree
  *     IDLE     none            never                   nothing: there is none
  *     RUNNING  runs            the task's timeout      nothing
@@ -44,6 +47,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "launch/cpubind.h"
+#include "launch/memguard.h"
 #include "launch/plan.h"
 #include "launch/spawn.h"
 #include "launch/taskdir.h"
@@ -52,6 +56,10 @@
 #define NEVER INT64_MAX
 #define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
+#define MEMORY_FIRST_MS 50
+#define OOM_SCORE                                                                                  \
+    500 /* of tasks: when the node has no memory left, they end, and not the pilot                 \
+         */
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
 
@@ -61,16 +69,20 @@ struct slot {
     int sigfd;
     pid_t self;
     const struct wire_config *config;
-    int64_t now_ms; /* of this turn, monotonic */
+    const struct memcg *group;
+    char oom_score[8]; /* "": that of the slot is high enough */
+    int64_t now_ms;    /* of this turn, monotonic */
 
     /* The attempt. */
     pid_t main_pid;         /* 0: reaped, or never started */
-    pid_t group;            /* session and process group of the main process */
+    pid_t leader;           /* session and process group of the main process */
     int main_status;        /* of waitpid */
     int64_t timeout_ms;     /* as asked */
     int64_t deadline_ms;    /* end of this state */
     int64_t look_ms;        /* next look at the tree: LINGER, KILL */
     int64_t pause_ms;       /* until the one after that */
+    int64_t memory_ms;      /* next look at the memory of the tree */
+    struct memguard guard;  /* of that memory */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
@@ -110,15 +122,32 @@ static void fail_spawn(struct slot *s)
     taskdir_note(&s->dir, s->ev.result.message);
 }
 
+/* Says so, unless it had to end anyway. */
+static void fail_for_memory(struct slot *s)
+{
+    struct attempt_result *res = &s->ev.result;
+    char note[TASK_MESSAGE_MAX + 32];
+
+    if (res->reason != REASON_EXIT)
+        return;
+    res->reason = REASON_MEMORY;
+    memguard_describe(&s->guard, res->message, sizeof(res->message));
+    snprintf(note, sizeof(note), "out of memory: %s", res->message);
+    taskdir_note(&s->dir, note);
+}
+
 /* No process is left. */
 static void finish(struct slot *s)
 {
     struct attempt_result *res = &s->ev.result;
 
+    memguard_end(&s->guard);
     if (s->report->stage != SPAWN_OK) {
         spawn_describe(s->report, res->message, sizeof(res->message));
         fail_spawn(s);
     } else {
+        if (s->guard.over)
+            fail_for_memory(s);
         if (WIFSIGNALED(s->main_status))
             res->signal = WTERMSIG(s->main_status);
         if (res->reason == REASON_EXIT && res->signal != 0)
@@ -128,7 +157,7 @@ static void finish(struct slot *s)
     }
     taskdir_close(&s->dir);
     s->state = SLOT_IDLE;
-    s->deadline_ms = s->look_ms = NEVER;
+    s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
     send_result(s);
 }
 
@@ -141,8 +170,8 @@ static void signal_tree(struct slot *s, int sig)
 {
     if (tree_find(&s->tree, s->self, NULL, 0) >= 0)
         tree_signal(&s->tree, sig);
-    else if (s->group > 0)
-        (void)kill(-s->group, sig);
+    else if (s->leader > 0)
+        (void)kill(-s->leader, sig);
 }
 
 static void plan_look(struct slot *s)
@@ -176,6 +205,17 @@ static void enter_term(struct slot *s)
     s->look_ms = NEVER;
     signal_tree(s, SIGTERM);
     signal_tree(s, SIGCONT); /* a stopped process gets TERM only when it goes on */
+}
+
+static void look_at_memory(struct slot *s)
+{
+    s->memory_ms = s->now_ms + memguard_look(&s->guard, &s->tree, s->self);
+    if (!s->guard.over)
+        return;
+    s->memory_ms = NEVER;
+    fail_for_memory(s);
+    if (s->state != SLOT_KILL)
+        enter_kill(s);
 }
 
 /* Whoever has an output file open may finish it; the others wait with it, for they may be what it
@@ -297,9 +337,16 @@ static bool start(struct slot *s, const struct launch_request *req)
         snprintf(res->message, sizeof(res->message), "cannot start: out of memory");
         return false;
     }
-    s->main_pid = s->group = spawn_task(&spec, s->report);
+    memguard_begin(&s->guard, s->group, req->memory);
+    if (s->guard.group.procs_fd > 0)
+        spec.group_fd = s->guard.group.procs_fd;
+    if (req->stdio_fd == 0 && s->oom_score[0] != '\0')
+        spec.oom_score = s->oom_score;
+    s->main_pid = s->leader = spawn_task(&spec, s->report);
     if (s->main_pid == 0)
         spawn_describe(s->report, res->message, sizeof(res->message));
+    if (s->main_pid == 0 || s->report->outside)
+        memguard_watch(&s->guard);
     return s->main_pid != 0;
 }
 
@@ -313,7 +360,7 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     res->exit_code = -1;
     res->start_wall_ms = clock_wall_ms();
     s->main_status = 0;
-    s->group = 0;
+    s->leader = 0;
     s->timeout_ms = req->timeout_ms;
     started = start(s, req);
     wire_fds_close(&s->passed); /* or the caller would not see the end of the program's output */
@@ -326,6 +373,8 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     s->state = SLOT_RUNNING;
     if (req->timeout_ms > 0)
         s->deadline_ms = clock_mono_ms() + req->timeout_ms;
+    if (req->memory > 0)
+        s->memory_ms = clock_mono_ms() + MEMORY_FIRST_MS;
 }
 
 static void handle_kill(struct slot *s, const struct wire_kill *k)
@@ -354,8 +403,10 @@ _Noreturn static void leave(struct slot *s)
         do {
             pid = waitpid(-1, NULL, WNOHANG);
         } while (pid > 0);
-        if (pid < 0)
+        if (pid < 0) {
+            memguard_end(&s->guard);
             _exit(EXIT_SUCCESS);
+        }
         signal_tree(s, SIGKILL);
         if (poll(&child, 1, (int)pause_ms) > 0)
             (void)!read(s->sigfd, &info, sizeof(info));
@@ -396,6 +447,8 @@ static int poll_timeout(const struct slot *s)
     int64_t until = s->deadline_ms < s->look_ms ? s->deadline_ms : s->look_ms;
     int64_t wait;
 
+    if (s->memory_ms < until)
+        until = s->memory_ms;
     if (until == NEVER)
         return -1;
     wait = until - clock_mono_ms();
@@ -420,9 +473,11 @@ static void receive(struct slot *s, int flags)
 
 static void on_time(struct slot *s)
 {
-    if (s->deadline_ms == NEVER && s->look_ms == NEVER)
+    if (s->deadline_ms == NEVER && s->look_ms == NEVER && s->memory_ms == NEVER)
         return;
     s->now_ms = clock_mono_ms();
+    if (s->now_ms >= s->memory_ms)
+        look_at_memory(s);
     if (s->now_ms >= s->deadline_ms)
         on_deadline(s);
     else if (s->now_ms >= s->look_ms && s->state == SLOT_LINGER)
@@ -450,6 +505,18 @@ static void turn(struct slot *s)
     on_time(s);
 }
 
+/* Only ever more than the slot's: for less one has to be root. */
+static void choose_oom_score(struct slot *s)
+{
+    FILE *f = fopen("/proc/self/oom_score_adj", "re");
+    int score = 0;
+
+    if (f != NULL && fscanf(f, "%d", &score) == 1 && score < OOM_SCORE)
+        snprintf(s->oom_score, sizeof(s->oom_score), "%d", OOM_SCORE);
+    if (f != NULL)
+        fclose(f);
+}
+
 static void init(struct slot *s, int sock, const struct wire_config *config)
 {
     sigset_t chld;
@@ -458,7 +525,9 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->sock = sock;
     s->config = config;
     s->self = getpid();
-    s->deadline_ms = s->look_ms = NEVER;
+    s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
+    memguard_init(&s->guard);
+    choose_oom_score(s);
     taskdir_init(&s->dir);
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
@@ -470,11 +539,12 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     (void)prctl(PR_SET_NAME, "pilot-slot");
 }
 
-_Noreturn void slot_main(int sock, const struct wire_config *config)
+_Noreturn void slot_main(int sock, const struct wire_config *config, const struct memcg *group)
 {
     static struct slot s; /* large buffers, one slot a process */
 
     init(&s, sock, config);
+    s.group = group;
     for (;;) {
         if (s.state == SLOT_IDLE)
             receive(&s, 0);

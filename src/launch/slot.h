@@ -3,11 +3,13 @@
 #ifndef PILOT_LAUNCH_SLOT_H
 #define PILOT_LAUNCH_SLOT_H
 
+#include "launch/memcg.h"
 #include "launch/wire.h"
 
 /* Serves the agent at the other end of sock until that closes it; never returns. The process must
  * be a fresh child of the guardian: every signal blocked and at its default action, standard
- * descriptors on /dev/null, no other descriptor open but sock. */
-_Noreturn void slot_main(int sock, const struct wire_config *config);
+ * descriptors on /dev/null, no other descriptor open but sock. group: where tasks with a limit of
+ * memory may have groups. */
+_Noreturn void slot_main(int sock, const struct wire_config *config, const struct memcg *group);
 
 #endif

@@ -107,6 +107,24 @@ static void child_close_rest(void)
 #endif
 }
 
+/* Before the program is there: the kernel charges memory to the group of whoever executes it. Both
+ * may fail: the slot watches a task that is outside, and without the score the kernel chooses by
+ * size alone. */
+static void child_join(const struct spawn_spec *spec, struct spawn_report *report)
+{
+    int fd;
+
+    if (spec->group_fd > 0 && write(spec->group_fd, "0", 1) < 0)
+        report->outside = true;
+    if (spec->oom_score == NULL)
+        return;
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!write(fd, spec->oom_score, strlen(spec->oom_score));
+    close(fd);
+}
+
 _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_report *report,
                                  pid_t slot)
 {
@@ -119,6 +137,7 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
     if (dup2(spec->out_fd, STDOUT_FILENO) < 0 || dup2(spec->err_fd, STDERR_FILENO) < 0)
         child_fail(report, SPAWN_OUTPUT, errno, "output files");
     child_stdin(spec, report);
+    child_join(spec, report);
     if (chdir(spec->cwd) < 0)
         child_fail(report, SPAWN_CWD, errno, spec->cwd);
     child_close_rest();
@@ -139,6 +158,7 @@ pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
     pid_t slot = getpid();
 
     report->stage = SPAWN_OK;
+    report->outside = false;
     for (int i = 0; i < FORK_TRIES; i++) {
         pid_t pid = vfork(); /* NOLINT: see above */
 

@@ -3,6 +3,7 @@
 #ifndef PILOT_LAUNCH_SPAWN_H
 #define PILOT_LAUNCH_SPAWN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,6 +14,8 @@ struct spawn_spec {
     const char *path; /* where a name without '/' is looked for */
     const char *cwd;
     const char *stdin_path; /* opened before the change to cwd; NULL: /dev/null */
+    const char *oom_score;  /* for /proc/self/oom_score_adj; NULL: as it is */
+    int group_fd;           /* "0" written here moves the process into its control group; 0: none */
     int in_fd;              /* in place of stdin_path; 0: none */
     int out_fd;
     int err_fd;
@@ -26,6 +29,7 @@ enum spawn_stage { SPAWN_OK, SPAWN_FORK, SPAWN_CWD, SPAWN_STDIN, SPAWN_OUTPUT, S
 struct spawn_report {
     enum spawn_stage stage;
     int errnum;
+    bool outside;     /* it could not move into its control group, and runs */
     char subject[80]; /* program, directory or file; its end when it is long */
 };
 

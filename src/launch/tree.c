@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: reading the process tree. Must not decide whom to end, nor reap anybody.
  *
- * Parents are read from every /proc/PID/stat, not from /proc/PID/task/TID/children: kernels are
- * built without that file, and a way that is needed anyway is better always taken. It costs some
- * microseconds a process, and happens only when a task left something behind or has to be ended.
+ * To end a tree, parents are read from every /proc/PID/stat, not from /proc/PID/task/TID/children:
+ * kernels are built without that file, it may miss one, and a way that is needed anyway is better
+ * always taken. It costs some microseconds a process, and happens only when a task left something
+ * behind or has to be ended. Who looks again and again (memguard.c) asks for the children.
  *
  * Between the search and the signal a pid could be used anew; pids are handed out in a circle, so
  * that would take a whole round of them within the few milliseconds of a search. */
@@ -152,6 +153,55 @@ int tree_find(struct tree *t, pid_t root, const pid_t *skip, size_t skip_n)
             t->procs[kept++] = t->procs[i];
     t->n = kept;
     return (int)kept;
+}
+
+/* Adds the children of one thread. */
+static int add_children(struct tree *t, pid_t pid, const char *thread)
+{
+    struct tree_proc proc = {.ppid = pid};
+    char path[64];
+    int rc = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", (int)pid, thread);
+    f = fopen(path, "re");
+    if (f == NULL)
+        return PILOT_ESYS;
+    while (rc == 0 && fscanf(f, "%d", &proc.pid) == 1)
+        rc = add(t, &proc);
+    fclose(f);
+    return rc;
+}
+
+/* Those of a process; when it is gone there are none. */
+static int add_children_of(struct tree *t, pid_t pid)
+{
+    const struct dirent *entry;
+    char path[32];
+    int rc = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    while (dir != NULL && rc != PILOT_ENOMEM && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            rc = add_children(t, pid, entry->d_name);
+    if (dir != NULL)
+        closedir(dir);
+    return rc == PILOT_ENOMEM ? rc : 0;
+}
+
+int tree_children(struct tree *t, pid_t root)
+{
+    char text[24];
+    int rc;
+
+    t->n = 0;
+    snprintf(text, sizeof(text), "%d", (int)root);
+    rc = add_children(t, root, text);
+    for (size_t i = 0; rc == 0 && i < t->n; i++)
+        rc = add_children_of(t, t->procs[i].pid);
+    return rc < 0 ? rc : (int)t->n;
 }
 
 void tree_signal(const struct tree *t, int sig)

@@ -31,6 +31,11 @@ void tree_fini(struct tree *t);
  * the search may be missed: to be rid of a tree, repeat until waitpid has no more children. */
 int tree_find(struct tree *t, pid_t root, const pid_t *skip, size_t skip_n);
 
+/* The same from what the kernel says of each process's children, which costs nothing for those
+ * outside the tree; only pid and ppid are filled in, and a child may be missed while its parent
+ * ends. PILOT_ESYS: this kernel does not say. */
+int tree_children(struct tree *t, pid_t root);
+
 /* Sends sig to all of t. */
 void tree_signal(const struct tree *t, int sig);
 

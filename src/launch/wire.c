@@ -188,6 +188,7 @@ void wire_put_run(struct buf *b, const struct launch_request *req)
     buf_put_u64(b, req->key);
     buf_put_u32(b, req->attempt);
     buf_put_i64(b, req->timeout_ms);
+    buf_put_i64(b, req->memory);
     put_cstr(b, req->id);
     put_cstr(b, req->argv != NULL ? NULL : req->command);
     put_strv(b, req->argv);
@@ -208,6 +209,7 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     req->key = rd_u64(&r);
     req->attempt = rd_u32(&r);
     req->timeout_ms = rd_i64(&r);
+    req->memory = rd_i64(&r);
     req->id = get_cstr(&r);
     req->command = get_cstr(&r);
     get_strv(&r, &out->argv);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/units.h"
 #include "report/text.h"
 
 #define NAMES_MAX 200 /* bytes of a folded list of names */
@@ -116,6 +117,7 @@ static void node_line(struct screen *s, const char *names, unsigned count,
                       const struct report_node *node)
 {
     struct buf *b = screen_begin_bare(s);
+    char memory[32];
 
     if (b == NULL)
         return;
@@ -129,12 +131,20 @@ static void node_line(struct screen *s, const char *names, unsigned count,
     } else {
         text_add(b, ": %u core%s", node->cores, node->cores == 1 ? "" : "s");
     }
+    if (node->memory > 0)
+        text_add(b, "; memory: %s", units_size_text(node->memory, memory, sizeof(memory)));
     screen_end(s);
 }
 
 static bool alike(const struct report_node *a, const struct report_node *b)
 {
-    return a->cores == b->cores && strcmp(a->map ? a->map : "", b->map ? b->map : "") == 0;
+    char a_memory[32], b_memory[32];
+
+    /* As it is shown: machines of one kind differ by some KiB. */
+    units_size_text(a->memory, a_memory, sizeof(a_memory));
+    units_size_text(b->memory, b_memory, sizeof(b_memory));
+    return a->cores == b->cores && strcmp(a_memory, b_memory) == 0 &&
+           strcmp(a->map ? a->map : "", b->map ? b->map : "") == 0;
 }
 
 /* names has room for count entries. */

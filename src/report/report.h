@@ -27,6 +27,7 @@ struct report_node {
     const char *name;
     unsigned cores;
     const char *map; /* a line for people about its cores */
+    int64_t memory;  /* bytes for tasks; 0: not known */
 };
 struct report_start {
     const struct report_node *nodes;

@@ -341,7 +341,7 @@ void text_cause(struct buf *b, const struct attempt_result *result, bool utf8)
         text_add(b, "stopped with the pilot");
         return;
     case REASON_MEMORY:
-        text_add(b, "used more memory than it may");
+        text_add(b, "out of memory");
         add_message(b, ": ", result->message, utf8);
         return;
     }

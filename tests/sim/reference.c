@@ -83,6 +83,7 @@ static void end_attempt(struct reference *r, task_id_t task, enum attempt_reason
     struct ref_task *t = &r->tasks[task];
 
     r->nodes[t->node].used -= t->spec.cores;
+    r->nodes[t->node].memory_used -= t->spec.memory;
     r->running--;
     if (t->cancelling || reason == REASON_CANCEL) {
         t->status = TASK_CANCELLED;
@@ -133,6 +134,8 @@ void ref_apply(struct reference *r, const struct sched_event *ev)
         r->nodes[ev->node].up = true;
         r->nodes[ev->node].cores = ev->cores;
         r->nodes[ev->node].used = 0;
+        r->nodes[ev->node].memory = ev->memory;
+        r->nodes[ev->node].memory_used = 0;
         return;
     case SCHED_NODE_DOWN:
         for (task_id_t i = 0; i < r->count; i++)
@@ -176,6 +179,15 @@ static uint32_t free_cores(const struct reference *r, node_id_t node)
     return r->nodes[node].up ? r->nodes[node].cores - r->nodes[node].used : 0;
 }
 
+/* Room for both on this node, which is up. */
+static bool fits(const struct reference *r, task_id_t task, node_id_t node)
+{
+    uint64_t memory = r->nodes[node].memory;
+
+    return r->nodes[node].up && r->tasks[task].spec.cores <= free_cores(r, node) &&
+           (memory == 0 || r->tasks[task].spec.memory + r->nodes[node].memory_used <= memory);
+}
+
 static bool is_full(const struct reference *r)
 {
     return r->config.max_running > 0 && r->running >= r->config.max_running;
@@ -192,19 +204,20 @@ void ref_start(struct reference *r, task_id_t task, node_id_t node, unsigned att
         world_fail("task %u started, but it is not ready", task);
     if (ref_is_late(r, task))
         world_fail("task %u started, but it cannot end in time", task);
-    if (!r->nodes[node].up || free_cores(r, node) < t->spec.cores)
-        world_fail("task %u needs %u cores, node %u has %u", task, t->spec.cores, node,
-                   free_cores(r, node));
+    if (!fits(r, task, node))
+        world_fail("task %u needs %u cores and memory %u, node %u has %u, and %u in use of %u",
+                   task, t->spec.cores, (unsigned)t->spec.memory, node, free_cores(r, node),
+                   (unsigned)r->nodes[node].memory_used, (unsigned)r->nodes[node].memory);
     if (attempt != t->attempts + 1)
         world_fail("task %u: attempt %u follows attempt %u", task, attempt, t->attempts);
     for (task_id_t u = 0; u < r->count && node != held_node; u++)
-        if (ref_is_ready(r, u) && !ref_is_late(r, u) && is_earlier(r, u, task) &&
-            r->tasks[u].spec.cores <= free_cores(r, node))
+        if (ref_is_ready(r, u) && !ref_is_late(r, u) && is_earlier(r, u, task) && fits(r, u, node))
             world_fail("task %u started on node %u before task %u", task, node, u);
     t->status = TASK_RUNNING;
     t->attempts = attempt;
     t->node = node;
     r->nodes[node].used += t->spec.cores;
+    r->nodes[node].memory_used += t->spec.memory;
     r->running++;
 }
 
@@ -214,8 +227,7 @@ void ref_end_pass(const struct reference *r, node_id_t held_node)
         return;
     for (task_id_t i = 0; i < r->count; i++)
         for (node_id_t n = 0; n < REF_NODES; n++)
-            if (n != held_node && r->nodes[n].up && ref_is_ready(r, i) && !ref_is_late(r, i) &&
-                r->tasks[i].spec.cores <= free_cores(r, n))
+            if (n != held_node && ref_is_ready(r, i) && !ref_is_late(r, i) && fits(r, i, n))
                 world_fail("task %u waits, but node %u has room", i, n);
 }
 

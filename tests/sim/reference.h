@@ -28,6 +28,7 @@ struct reference {
     struct {
         bool up;
         uint32_t cores, used;
+        uint64_t memory, memory_used; /* memory 0: not known, always enough */
     } nodes[REF_NODES];
     bool draining;
     unsigned running;

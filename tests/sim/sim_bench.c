@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How fast the scheduler core is: sim_bench [--nodes N] [--tasks N] [--cores N] [--mixed] [--each]
- * [--patience MS] [--least-rate N]. Only the time inside the core is counted. --mixed: 1 to 8
- * cores, five priorities, timeouts, a dependency for one task in four; else all tasks are alike.
+/* How fast the scheduler core is: sim_bench [--nodes N] [--tasks N] [--cores N] [--mixed]
+ * [--memory] [--each] [--patience MS] [--least-rate N]. Only the time inside the core is counted.
+ * --mixed: 1 to 8 cores, five priorities, timeouts, a dependency for one task in four; else all
+ * tasks are alike.
+ * --memory: three tasks in four have memory, one in eight an amount of its own.
  * --each: a placement pass after each event, as if they came one by one; else one a virtual
  * millisecond.
  * --least-rate: fails below so many events a second (a start and an end are one each): set far
@@ -18,7 +20,7 @@
 
 struct bench {
     unsigned long nodes, tasks, cores, patience_ms, least_rate;
-    bool mixed, each;
+    bool mixed, memory, each;
     struct sched *s;
     struct sched_actions out;
     struct attempt {
@@ -36,6 +38,9 @@ static struct sched_task make_task(const struct bench *b, task_id_t id, task_id_
     uint64_t x = random_of(1, id, 0);
     struct sched_task t = {.cores = 1};
 
+    if (b->memory && x / 7 % 4 > 0)
+        t.memory = x / 28 % 8 ? (UINT64_C(1) << 30) << x / 224 % 4
+                              : (UINT64_C(1) << 30) + x / 224 % (UINT64_C(7) << 30);
     if (!b->mixed)
         return t;
     t.cores = 1 + (uint32_t)(x % 8);
@@ -77,7 +82,10 @@ static void bring_up(struct bench *b)
     int64_t start_us = clock_mono_us();
 
     for (node_id_t n = 0; n < b->nodes; n++) {
-        struct sched_event up = {.type = SCHED_NODE_UP, .node = n, .cores = (uint32_t)b->cores};
+        struct sched_event up = {.type = SCHED_NODE_UP,
+                                 .node = n,
+                                 .cores = (uint32_t)b->cores,
+                                 .memory = b->memory ? UINT64_C(16) << 30 : 0};
 
         if (sched_apply(b->s, &up, 0, &b->out) < 0)
             world_fail("sched_apply");
@@ -157,10 +165,9 @@ static void run(struct bench *b)
 static bool parse(struct bench *b, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"nodes", 1, NULL, 'n'},    {"tasks", 1, NULL, 't'},
-        {"cores", 1, NULL, 'c'},    {"mixed", 0, NULL, 'm'},
-        {"each", 0, NULL, 'e'},     {"least-rate", 1, NULL, 'r'},
-        {"patience", 1, NULL, 'p'}, {0}};
+        {"nodes", 1, NULL, 'n'},      {"tasks", 1, NULL, 't'},    {"cores", 1, NULL, 'c'},
+        {"mixed", 0, NULL, 'm'},      {"memory", 0, NULL, 'M'},   {"each", 0, NULL, 'e'},
+        {"least-rate", 1, NULL, 'r'}, {"patience", 1, NULL, 'p'}, {0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -176,6 +183,8 @@ static bool parse(struct bench *b, int argc, char **argv)
             b->least_rate = strtoul(optarg, NULL, 10);
         else if (c == 'm')
             b->mixed = true;
+        else if (c == 'M')
+            b->memory = true;
         else if (c == 'e')
             b->each = true;
         else

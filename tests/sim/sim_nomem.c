@@ -123,6 +123,7 @@ static void add_all(struct run *r)
         deps[i][0] = second ? i - TASKS / 2 : 0;
         deps[i][1] = i + 1;
         batch[i] = (struct sched_task){.cores = 1 + i * 7 % 4,
+                                       .memory = second ? i % 4 : 0,
                                        .priority = (int32_t)(i % 3),
                                        .timeout_ms = INT64_C(1) << (i % 9),
                                        .max_retries = i % 2,
@@ -143,9 +144,11 @@ static uint64_t run_once(void)
     while (!(r.s = sched_create(&config)))
         if (r.refused++ > 0)
             world_fail("sched_create");
+    apply(&r, (struct sched_event){.type = SCHED_NODE_UP, .node = 2, .cores = 1, .memory = 2});
     add_all(&r);
     for (node_id_t n = 0; n < NODES; n++)
-        apply(&r, (struct sched_event){.type = SCHED_NODE_UP, .node = n * 3, .cores = 2 + n});
+        apply(&r, (struct sched_event){
+                      .type = SCHED_NODE_UP, .node = n * 3, .cores = 2 + n, .memory = 3 + n});
     pass(&r);
     apply(&r, (struct sched_event){.type = SCHED_CANCEL, .task = 3});
     for (int step = 0; r.queue_len > 0; step++) {

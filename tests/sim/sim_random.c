@@ -2,8 +2,9 @@
 /* Random workloads: sim_random [FIRST-SEED [COUNT]]. Tasks of mixed widths and priorities with
  * dependencies, added before and during the run, some from an earlier run; attempts that fail,
  * time out, are lost; nodes that go and come back larger or smaller, whose attempts then report
- * too late; cancels, retries, a drain, a deadline. After every event the scheduler checks itself
- * and is compared with the reference; every seed runs twice and must act the same, byte for byte.
+ * too late; cancels, retries, a drain, a deadline. Two seeds in three have tasks with memory too.
+ * After every event the scheduler checks itself and is compared with the reference; every seed runs
+ * twice and must act the same, byte for byte.
  *
  * One seed in three is calm (no cancels, no limit of losses, no deadline): then the final status of
  * every task is known before the run, from the outcomes alone, and must be the one that comes out.
@@ -27,7 +28,8 @@ struct run {
     struct sched_actions out;
     struct buf trace;
     int64_t now_ms;
-    unsigned max_cores; /* of nodes; node 0 has so many, and is up in the end */
+    unsigned max_cores;  /* of nodes; node 0 has so many, and is up in the end */
+    unsigned max_memory; /* likewise; 0: no task has memory, and nobody knows what nodes have */
     unsigned starts, holds, late;
 };
 
@@ -119,6 +121,8 @@ static struct sched_task random_task(struct run *r, task_id_t number, task_id_t 
     uint64_t *x = &r->random;
 
     t.cores = random_below(x, 3) ? 1 + random_below(x, 2) : 1 + random_below(x, r->max_cores);
+    if (r->max_memory > 0 && random_below(x, 3))
+        t.memory = random_below(x, 2) ? 1 + random_below(x, 2) : random_below(x, r->max_memory + 1);
     t.priority = random_below(x, 4) ? 0 : (int32_t)random_below(x, 5) - 2;
     t.max_retries = random_below(x, 3);
     if (random_below(x, 2))
@@ -246,6 +250,8 @@ static void toggle_node(struct run *r, node_id_t node)
     if (!r->ref.nodes[node].up) {
         ev.type = SCHED_NODE_UP;
         ev.cores = node == 0 ? r->max_cores : 1 + random_below(&r->random, r->max_cores);
+        if (r->max_memory > 0)
+            ev.memory = node == 0 ? r->max_memory : 1 + random_below(&r->random, r->max_memory);
     }
     apply(r, &ev);
 }
@@ -356,6 +362,8 @@ static void simulate(struct run *r, uint64_t seed)
     r->random = random_of(seed, 1, 2) | 1;
     r->calm = seed % 3 == 1;
     r->max_cores = 2 + random_below(&r->random, 9);
+    if (seed / 3 % 3 != 0)
+        r->max_memory = 2 + random_below(&r->random, 500);
     r->ref.config = random_config(r);
     r->s = sched_create(&r->ref.config);
     if (!r->s)

@@ -68,6 +68,8 @@ static const char *const reserved[] = {"state.db", "summary.json", NULL};
 static const struct taskfile_config config = {
     .max_cores = 64,
     .max_cores_of = "node vc2 has 64, the most of any node",
+    .max_memory = (INT64_C(3) << 30) + 12345,
+    .max_memory_of = "node vc2 has 3G, the most of any node",
     .reserved = reserved,
 };
 static const struct taskfile_ops ops = {

@@ -316,6 +316,7 @@ static void put_all(struct buf *b, int which)
                                            .cwd = "/c",
                                            .stdin_path = "in",
                                            .timeout_ms = INT64_MAX,
+                                           .memory = INT64_MAX - 1,
                                            .cpus = "0-3,8"};
     const struct launch_request by_command = {
         .key = 8, .id = "x", .attempt = 1, .command = "", .stdio_fd = 5, .stderr_fd = 6};
@@ -391,6 +392,7 @@ static int get_any(int which, const void *p, size_t len, bool whole)
         if (whole && which == 2) {
             assert_true(run.req.key == 7 && run.req.attempt == 3 &&
                         run.req.timeout_ms == INT64_MAX && run.req.command == NULL);
+            assert_true(run.req.memory == INT64_MAX - 1);
             assert_string_equal(run.req.id, "a/b");
             strv_equal(run.req.argv, some_argv);
             strv_equal(run.req.env, some_env);

@@ -11,7 +11,7 @@
 static void start_block_names_nodes_and_places(void **state)
 {
     struct fix *f = *state;
-    struct report_node nodes[] = {{"vc1", 4, "4 cores: 0-3"}, {"vc2", 1, NULL}};
+    struct report_node nodes[] = {{"vc1", 4, "4 cores: 0-3", INT64_C(3) << 29}, {"vc2", 1, NULL}};
     struct report_start s = {.nodes = nodes,
                              .node_count = 2,
                              .cores = 5,
@@ -27,7 +27,7 @@ static void start_block_names_nodes_and_places(void **state)
     read_out(f);
     assert_string_equal(model_row(f->screen, 0),
                         "pilot-mpi 0.1.0: 2 nodes, 5 cores, 20,000 tasks (150 done earlier)");
-    assert_string_equal(model_row(f->screen, 1), "  vc1: 4 cores: 0-3");
+    assert_string_equal(model_row(f->screen, 1), "  vc1: 4 cores: 0-3; memory: 1.5G");
     assert_string_equal(model_row(f->screen, 2), "  vc2: 1 core");
     assert_string_equal(model_row(f->screen, 3), "  not pinned: --no-pin");
     snprintf(expected, sizeof(expected), "  state: /d/state.db  output: %s/ID/stdout.txt", f->dir);
@@ -43,7 +43,8 @@ static void start_with_nodes(struct fix *f, char (*names)[32], unsigned n, unsig
 
     assert_non_null(nodes);
     for (unsigned i = 0; i < n; i++)
-        nodes[i] = (struct report_node){names[i], 1, i < odd ? "odd" : "even"};
+        nodes[i] = (struct report_node){names[i], 1, i < odd ? "odd" : "even",
+                                        ((INT64_C(64) << 30) + i)}; /* alike to people */
     report_start(f->r, &s, 0);
     read_out(f);
     free(nodes);
@@ -58,7 +59,7 @@ static void many_alike_nodes_share_a_line(void **state)
     for (unsigned i = 0; i < 62; i++)
         snprintf(names[61 - i], sizeof(names[0]), "vc%u", i + 3);
     start_with_nodes(f, names, 62, 0);
-    assert_non_null(strstr(f->out, "\n  vc[3-64] (62 nodes): even\n"));
+    assert_non_null(strstr(f->out, "\n  vc[3-64] (62 nodes): even; memory: 64G\n"));
     assert_int_equal(count(f->out, "\n"), 4);
     /* Leading zeros, gaps, domains, a name without a number, two maps. */
     for (unsigned i = 0; i < 20; i++)
@@ -66,12 +67,13 @@ static void many_alike_nodes_share_a_line(void **state)
     strcpy(names[20], "login");
     strcpy(names[0], "gpu7");
     start_with_nodes(f, names, 21, 1);
-    assert_non_null(strstr(f->out, "\n  gpu7: odd\n"));
-    assert_non_null(strstr(f->out, "\n  login,n[002-011,101-109].hpc1 (20 nodes): even\n"));
+    assert_non_null(strstr(f->out, "\n  gpu7: odd; memory: 64G\n"));
+    assert_non_null(
+        strstr(f->out, "\n  login,n[002-011,101-109].hpc1 (20 nodes): even; memory: 64G\n"));
     for (unsigned i = 0; i < 20; i++)
         snprintf(names[i], sizeof(names[0]), "n%u.%s", i / 2, i % 2 == 0 ? "a" : "b");
     start_with_nodes(f, names, 20, 0);
-    assert_non_null(strstr(f->out, "\n  n[0-9].a,n[0-9].b (20 nodes): even\n"));
+    assert_non_null(strstr(f->out, "\n  n[0-9].a,n[0-9].b (20 nodes): even; memory: 64G\n"));
     report_destroy(f->r);
 }
 
@@ -84,7 +86,7 @@ static void long_node_lists_are_bounded(void **state)
     for (unsigned i = 0; i < 2000; i++)
         snprintf(names[i], sizeof(names[0]), "n%u", i * 2);
     start_with_nodes(f, names, 2000, 0);
-    assert_non_null(strstr(f->out, ",...] (2000 nodes): even\n"));
+    assert_non_null(strstr(f->out, ",...] (2000 nodes): even; memory: 64G\n"));
     assert_true(f->len < 600);
     report_destroy(f->r);
 }
@@ -98,7 +100,7 @@ static void few_nodes_have_a_line_each(void **state)
     for (unsigned i = 0; i < 16; i++)
         snprintf(names[i], sizeof(names[0]), "n%u", i);
     start_with_nodes(f, names, 16, 0);
-    assert_int_equal(count(f->out, ": even\n"), 16);
+    assert_int_equal(count(f->out, ": even; memory: 64G\n"), 16);
     report_destroy(f->r);
 }
 

@@ -115,6 +115,7 @@ static void causes_are_worded(void **state)
         {REASON_LOST, -1, 0, "node vc2", "lost with node vc2"},
         {REASON_LOST, -1, 0, "", "lost"},
         {REASON_CANCEL, -1, 0, "", "cancelled"},
+        {REASON_MEMORY, -1, SIGKILL, "used 2.1G of 2G", "out of memory: used 2.1G of 2G"},
     };
 
     (void)state;

@@ -220,6 +220,7 @@ static char **make(char **base, const char *cpus, const char *xml, char **own)
         .id = "sweep/7",
         .dir = "/work/sweep/7",
         .cores = 4,
+        .memory = INT64_C(3) << 30,
         .attempt = 2,
         .cpus = cpus,
         .node = "n1",
@@ -241,6 +242,7 @@ static void test_a_task_is_told_what_it_is(void **state)
     expect(env, "PILOT_TASK_ID", "sweep/7");
     expect(env, "PILOT_TASK_DIR", "/work/sweep/7");
     expect(env, "PILOT_CORES", "4");
+    expect(env, "PILOT_MEMORY", "3221225472");
     expect(env, "PILOT_CPUS", "0-3");
     expect(env, "PILOT_NODE", "n1");
     expect(env, "PILOT_ATTEMPT", "2");
@@ -257,6 +259,7 @@ static void test_a_task_is_told_the_socket_if_there_is_one(void **state)
     (void)state;
     assert_non_null(env);
     expect(env, "PILOT_SOCKET", NULL);
+    expect(env, "PILOT_MEMORY", NULL);
     strv_free(env);
 
     t.socket = "/tmp/pilot-mpi.abcdef/control";
