@@ -244,6 +244,7 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
     }
     s->event_fd = -1;
     s->pace_us = used.pace_us > 0 ? used.pace_us : PACE_US;
+    s->retry_us = used.retry_us > 0 ? used.retry_us : RETRY_US;
     place_init(&s->place);
     pthread_mutex_init(&s->lock, NULL);
     if (init_threads(s) < 0 || queue_init(s) < 0)
