@@ -58,6 +58,7 @@ struct place {
     char *lock_path; /* file + ".lock"; owned */
     int lock_fd;     /* -1: not locked */
     bool network;
+    bool copies;  /* a file system that writes every change to another place */
     bool existed; /* the file was there when it was looked for */
 };
 void place_init(struct place *p);

@@ -108,9 +108,12 @@ bool store_failed(const struct store *s, struct pilot_error *err);
  * is queued meanwhile takes memory. */
 bool store_waits(struct store *s, struct pilot_error *err);
 
-/* Commits what is queued (as behind one more barrier), ends the thread, gives up the lock,
- * checkpoints, frees s. Waits for no room: what waits for it is tried once more. Returns 0 or
- * PILOT_ESTORE when something queued could not be committed. NULL: 0. */
+/* Commits what is queued (as behind one more barrier) and ends the thread. Waits for no room: what
+ * waits for it is tried once more. Returns 0 or PILOT_ESTORE when something queued could not be
+ * committed. store_committed then says how far it came; nothing but store_close may follow. */
+int store_end(struct store *s, struct pilot_error *err);
+
+/* As store_end, unless that was called; gives up the lock, checkpoints, frees s. NULL: 0. */
 int store_close(struct store *s, struct pilot_error *err);
 
 #endif

@@ -286,6 +286,7 @@ static bool is_failure(const struct op *op)
     case REASON_LOST:
     case REASON_CANCEL:
     case REASON_STOP:
+    case REASON_DISK:
         return false;
     }
     return false;
