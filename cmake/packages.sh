@@ -58,6 +58,8 @@ packages_need_tests() {
     packages_have cppcheck || packages_note cppcheck
     packages_have ip || packages_note iproute2
     packages_have mpirun.mpich || packages_note mpich
+    packages_have mkfs.ext4 || packages_note e2fsprogs
+    packages_have mkfs.btrfs || packages_note btrfs-progs
     # Slurm's parts come in several packages; one missing part is enough to ask for all.
     if ! { packages_have slurmctld && packages_have slurmd && packages_have srun &&
         packages_have munged; }; then
@@ -105,7 +107,7 @@ packages_name() { # MANAGER THING
         conda:mpi) echo openmpi ;;
         conda:python3) echo python ;;
         conda:clang-format | conda:clang-tidy) echo clang-tools ;;
-        conda:iproute2 | conda:slurm | conda:glusterfs) echo - ;;
+        conda:iproute2 | conda:slurm | conda:glusterfs | conda:e2fsprogs | conda:btrfs-progs) echo - ;;
 
         spack:compiler) echo gcc ;;
         spack:pkg-config) echo pkgconf ;;

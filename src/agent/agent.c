@@ -17,12 +17,14 @@
 #include "agent/control.h"
 #include "agent/cpus.h"
 #include "agent/memory.h"
+#include "agent/outroom.h"
 #include "agent/site.h"
 #include "agent/taskenv.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/room.h"
 #include "common/strmap.h"
 #include "proto/msg.h"
 
@@ -62,6 +64,7 @@ struct agent {
     uint32_t *free_runs; /* stack of unused indexes */
     uint32_t free_count;
     struct control *control; /* NULL: none could be made, or not yet */
+    struct outroom room;     /* for the output of tasks */
     int epoll_fd;            /* of the launcher and the control socket */
     struct strmap xml;       /* CPU lists that have a topology file */
     struct buf out;          /* the frame of this turn */
@@ -106,6 +109,42 @@ static void report_end(struct agent *a, task_id_t task, uint32_t attempt, const 
     msg_put_ended(&a->out, &m);
 }
 
+/* There is no room for output, or there is some again (errnum 0). */
+static void tell_room(struct agent *a, int errnum)
+{
+    struct msg_room m = {.why = ""};
+
+    if (errnum != 0)
+        snprintf(m.why, sizeof(m.why), "cannot write in %.800s on %.100s: %s", a->site.workdir,
+                 a->site.node, room_words(errnum));
+    msg_put_room(&a->out, &m);
+}
+
+/* Something failed that may have failed for lack of room. Others would fail like it: the head is to
+ * know before it hears of the end. */
+static void suspect_room(struct agent *a)
+{
+    int errnum = outroom_suspect(&a->room, clock_mono_ms());
+
+    if (errnum != 0)
+        tell_room(a, errnum);
+}
+
+/* An attempt could not be started for lack of room. What was short for it may not be short where we
+ * look (a quota of that directory), but is. */
+static void tell_disk(struct agent *a, const struct attempt_result *result)
+{
+    struct msg_room m;
+    int errnum = outroom_look(&a->room);
+
+    if (errnum != 0) {
+        tell_room(a, errnum);
+        return;
+    }
+    snprintf(m.why, sizeof(m.why), "%s on %.100s; make room", result->message, a->site.node);
+    msg_put_room(&a->out, &m);
+}
+
 /* An attempt that never came to the launcher. */
 static void report_refusal(struct agent *a, const struct msg_run *m, const char *why)
 {
@@ -131,6 +170,7 @@ static const char *xml_for(struct agent *a, const char *list, char *path, size_t
         return path;
     if (cpus_export_xml(a->cpus, list, path, &err) < 0) {
         log_warn("MPI programs inside tasks are not confined to their cores: %s", err.text);
+        suspect_room(a);
         return NULL;
     }
     key = strdup(list);
@@ -288,6 +328,10 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
 
     BUG_ON(ev->key >= a->run_cap || !run->used);
     judge_kill(a, run, &result);
+    if (result.reason == REASON_DISK)
+        tell_disk(a, &result);
+    else if (result.reason == REASON_SIGNAL || result.exit_code > 0)
+        suspect_room(a);
     report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &result);
     cpus_give(a->cpus, &run->cpus);
     run->used = false;
@@ -318,6 +362,7 @@ static int prepare(struct agent *a, struct msg_ready *ready, struct pilot_error 
         rc = site_make_dir(a->site.workdir, a->site.node, err);
     if (rc < 0)
         return rc;
+    outroom_init(&a->room, a->site.workdir, a->site.node);
     ready->cores = cpus_total(a->cpus);
     ready->memory = memory_for_tasks(a->environ_before, "");
     cpus_describe(a->cpus, ready->map, sizeof(ready->map));
@@ -427,6 +472,9 @@ static void handle_message(struct agent *a, unsigned type, struct rd *body)
         break;
     case MSG_REPLY:
         handle_reply(a, body);
+        break;
+    case MSG_PROBE:
+        tell_room(a, outroom_look(&a->room));
         break;
     case MSG_PING:
         break;

@@ -13,7 +13,7 @@ static const char *const status_names[TASK_STATUS_COUNT] = {
 };
 
 static const char *const reason_names[ATTEMPT_REASON_COUNT] = {
-    "exit", "signal", "timeout", "spawn", "lost", "cancel", "stop", "memory",
+    "exit", "signal", "timeout", "spawn", "lost", "cancel", "stop", "memory", "disk",
 };
 
 void task_spec_init(struct task_spec *spec)

@@ -59,8 +59,10 @@ enum attempt_reason {
     REASON_CANCEL,  /* it was cancelled while it ran */
     REASON_STOP,    /* the pilot ended it because it had to end itself; it will run again */
     REASON_MEMORY,  /* it used more memory than it may; KILL was ours or the kernel's */
+    REASON_DISK,    /* it could not be started for lack of room for its output; message says what
+                     * could not be done; it will run again */
 };
-#define ATTEMPT_REASON_COUNT 8
+#define ATTEMPT_REASON_COUNT 9
 const char *attempt_reason_name(enum attempt_reason reason);
 bool attempt_reason_parse(const char *name, enum attempt_reason *out);
 
@@ -78,7 +80,7 @@ struct attempt_result {
     int64_t sys_us;
     int64_t max_rss_kib;            /* of the largest process */
     int64_t output_dropped;         /* bytes of stdout and stderr cut off by --max-output */
-    char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN, REASON_MEMORY: what failed; otherwise "" */
+    char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN, _MEMORY, _DISK: what failed; otherwise "" */
 };
 
 #endif

@@ -363,7 +363,7 @@ static enum task_status judge(struct sched *s, struct task *t, enum attempt_reas
         return TASK_CANCELLED;
     if (succeeded(reason, exit_code))
         return TASK_COMPLETED;
-    if (reason == REASON_STOP)
+    if (reason == REASON_STOP || reason == REASON_DISK)
         return TASK_PENDING;
     if (reason == REASON_LOST) {
         t->losses += t->losses < UINT16_MAX;

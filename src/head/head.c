@@ -7,8 +7,8 @@
  *                    follows is carried out
  *   4. silence       nodes that were not heard of are lost; pings
  *                    then the hook's lines and the inbox: new tasks
- *                    then the end of the allocation: stop in time
- *   5. placement     one pass of the core; RUN messages
+ *                    then the end of the allocation: stop in time; disks: is there room?
+ *   5. placement     one pass of the core, unless a disk is full; RUN messages
  *   6. send          one frame a node; our own agent starts what it was sent
  *   7. state         a barrier for this turn's changes; notices of what is committed: lines for
  *                    people, events for the hook, callbacks, answers to requests
@@ -195,7 +195,7 @@ static void limit_failures(struct head *h)
 static void place(struct head *h, int64_t now_ms)
 {
     limit_failures(h);
-    if (sched_place(h->sched, now_ms, &h->actions) < 0)
+    if (!disk_holds(h) && sched_place(h->sched, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     actions_do(h);
 }
@@ -235,14 +235,15 @@ static void show_progress(struct head *h, int64_t now_ms)
     struct report_progress p;
 
     sched_get_counts(h->sched, &c);
-    p.completed = c.by_status[TASK_COMPLETED];
-    p.failed = c.by_status[TASK_FAILED];
-    p.skipped = c.by_status[TASK_SKIPPED] + c.by_status[TASK_CANCELLED];
+    p.completed = tell_count(h, &c, TASK_COMPLETED);
+    p.failed = tell_count(h, &c, TASK_FAILED);
+    p.skipped = tell_count(h, &c, TASK_SKIPPED) + tell_count(h, &c, TASK_CANCELLED);
     p.running = c.by_status[TASK_RUNNING];
     p.waiting = c.by_status[TASK_PENDING];
     p.total = h->tasks.len;
     p.cores_busy = c.cores_busy;
     p.cores = h->cores;
+    p.note = disk_note(h, now_ms);
     report_progress(h->report, &p, now_ms);
 }
 
@@ -261,8 +262,10 @@ static bool check_end(struct head *h, int64_t now_ms)
         }
         return false;
     }
-    /* What is not committed yet is told first: lines, events, answers to clients. */
-    told = h->failed || (h->notices.len == 0 && !h->changed);
+    /* What is not committed yet is told first: lines, events, answers to clients. But who wants an
+     * end now does not wait for a disk: it is tried once more, when the store is closed. */
+    told = h->failed || (h->notices.len == 0 && !h->changed) ||
+           (h->stop >= STOP_TERM && disk_holds_state(h));
     if (h->stop != STOP_NOT)
         return told;
     if (c.by_status[TASK_PENDING] == 0)
@@ -293,12 +296,16 @@ static bool check_end(struct head *h, int64_t now_ms)
 
 static int64_t next_ms(const struct head *h, int64_t now_ms)
 {
-    int64_t next = sched_next_ms(h->sched, now_ms), other = report_next_ms(h->report);
+    int64_t next = disk_holds(h) ? INT64_MAX : sched_next_ms(h->sched, now_ms);
+    int64_t other = report_next_ms(h->report);
 
     if (h->again)
         return now_ms;
-    if (h->inbox != NULL && inbox_next_ms(h->inbox) < next)
+    if (h->inbox != NULL && !disk_holds_state(h) && inbox_next_ms(h->inbox) < next)
         next = inbox_next_ms(h->inbox);
+    if (other < next)
+        next = other;
+    other = disk_next_ms(h);
     if (other < next)
         next = other;
     other = doubt_next_ms(h);
@@ -331,8 +338,10 @@ static void loop(struct head *h)
         doubt_turn(h, now_ms);
         ranks_keep_alive(h, now_ms);
         hook_turn(h, now_ms);
-        requests_take_inbox(h, now_ms);
+        if (!disk_holds_state(h)) /* they are kept there as well as here */
+            requests_take_inbox(h, now_ms);
         drain_turn(h, now_ms);
+        disk_turn(h, now_ms);
         place(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
@@ -470,6 +479,7 @@ int head_create(struct head **out, const struct head_config *config, struct pilo
     h->signal_fd = -1;
     drain_set_end(h, config->end_ms);
     strmap_init(&h->tasks.ids);
+    disk_init(h);
     rc = events_init(h, err);
     if (rc == 0)
         rc = hook_create(h, config->hook_launcher, err);
@@ -588,17 +598,47 @@ static void give_up_running(struct head *h)
         }
 }
 
+/* As the state has it: what it does not have will be done again. */
 static void count_up(struct head *h)
 {
+    struct pilot_summary *s = &h->summary;
     struct sched_counts c;
 
     sched_get_counts(h->sched, &c);
-    h->summary.completed = c.by_status[TASK_COMPLETED];
-    h->summary.failed = c.by_status[TASK_FAILED];
-    h->summary.skipped = c.by_status[TASK_SKIPPED];
-    h->summary.cancelled = c.by_status[TASK_CANCELLED];
-    h->summary.unfinished = (uint64_t)c.by_status[TASK_PENDING] + c.by_status[TASK_RUNNING];
-    h->summary.wall_s = (double)(clock_mono_ms() - h->start_ms) / 1e3;
+    s->completed = tell_count(h, &c, TASK_COMPLETED);
+    s->failed = tell_count(h, &c, TASK_FAILED);
+    s->skipped = tell_count(h, &c, TASK_SKIPPED);
+    s->cancelled = tell_count(h, &c, TASK_CANCELLED);
+    s->unfinished = h->tasks.len - s->completed - s->failed - s->skipped - s->cancelled;
+    s->wall_s = (double)(clock_mono_ms() - h->start_ms) / 1e3;
+}
+
+static size_t untold_ends(const struct head *h)
+{
+    size_t n = 0;
+
+    for (enum task_status status = TASK_COMPLETED; status < TASK_STATUS_COUNT; status++)
+        n += tell_untold(h, status);
+    return n;
+}
+
+/* Commits what can be, tells it, and says what could not be. */
+static void end_state(struct head *h, struct pilot_error *err)
+{
+    int rc = store_end(h->store, err);
+    size_t missing;
+
+    tell_committed(h, store_committed(h->store)); /* lines only: see make_event */
+    store_close(h->store, NULL);
+    h->store = NULL;
+    if (rc < 0 && !h->failed)
+        head_fail(h, err);
+    missing = untold_ends(h);
+    if (missing > 0)
+        log_error("the end%s of %zu task%s could not be stored: --resume runs %s again",
+                  missing == 1 ? "" : "s", missing, missing == 1 ? "" : "s",
+                  missing == 1 ? "it" : "them");
+    count_up(h);
 }
 
 static int finish(struct head *h, struct pilot_error *err)
@@ -612,17 +652,13 @@ static int finish(struct head *h, struct pilot_error *err)
     if (c.by_status[TASK_RUNNING] > 0)
         give_up_running(h);
     h->over = true;
-    count_up(h);
+    disk_end(h);
     keep_state(h);
+    count_up(h);
     h->unanswered = events_pending(h) || h->notices.len > 0;
     hook_end(h, exit_status(h));
     ranks_release(h);
-    rc = store_close(h->store, err);
-    h->store = NULL;
-    if (rc == 0)
-        tell_committed(h, UINT64_MAX); /* lines only: see make_event */
-    else if (!h->failed)
-        head_fail(h, err);
+    end_state(h, err);
     snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s",
              h->opt->workdir ? " --workdir " : "", h->opt->workdir ? h->opt->workdir : "",
              h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "");
@@ -635,7 +671,7 @@ static int finish(struct head *h, struct pilot_error *err)
     end.resume_hint = h->summary.unfinished > 0 || h->unanswered ? hint : NULL;
     rc = report_end(h->report, &end, err);
     if (rc < 0)
-        log_error("%s", err->text);
+        log_warn("%s", err->text);
     return end.exit_status;
 }
 

@@ -65,7 +65,8 @@ static cJSON *counts_of(const struct head *h)
 
     sched_get_counts(h->sched, &c);
     for (int i = TASK_COMPLETED; i < TASK_STATUS_COUNT; i++)
-        cJSON_AddNumberToObject(o, task_status_name((enum task_status)i), c.by_status[i]);
+        cJSON_AddNumberToObject(o, task_status_name((enum task_status)i),
+                                (double)tell_count(h, &c, (enum task_status)i));
     cJSON_AddNumberToObject(o, "running", c.by_status[TASK_RUNNING]);
     cJSON_AddNumberToObject(o, "waiting", c.by_status[TASK_PENDING]);
     cJSON_AddNumberToObject(o, "total", h->tasks.len);

@@ -10,6 +10,7 @@
  *   requests.c what clients of the control sockets and the inbox ask
  *   cycles.c   circles of dependencies that --rerun-changed would close
  *   actions.c  what the core decided -> messages, changes of state, things to tell
+ *   disk.c     waiting for room on a full disk
  *   doubt.c    attempts that ended by a signal which may have been meant for us all
  *   drain.c    stopping in time before the end of the allocation (walltime.c finds it)
  *   tell.c     telling people about changes, once they are committed
@@ -47,6 +48,7 @@ struct node {
     unsigned real_cores, cores; /* there; used */
     int64_t memory;             /* bytes for tasks; 0: not known */
     bool has_agent;             /* false: the head's node with --head-only */
+    bool no_room;               /* for output, said its agent last */
     struct buf out;             /* the frame of this turn */
     int64_t heard_ms, sent_ms;
 };
@@ -109,8 +111,9 @@ struct notice {
 
 struct notices { /* a ring */
     struct notice *v;
-    size_t first, len, cap; /* cap is a power of two */
-    size_t unset;           /* at the end: notices of this turn */
+    size_t first, len, cap;         /* cap is a power of two */
+    size_t unset;                   /* at the end: notices of this turn */
+    size_t ends[TASK_STATUS_COUNT]; /* of tasks, by the status that they ended with */
 };
 
 /* ---- Events ---------------------------------------------------------------------------------- */
@@ -138,6 +141,24 @@ struct hook;
 #define FAILURES_SHOWN 5
 
 struct doubt;
+
+/* ---- Disks ----------------------------------------------------------------------------------- */
+
+/* A lack of room that lasts, or has just passed. disk.c changes it. */
+struct disk_trouble {
+    bool on;
+    bool said;        /* to people */
+    int64_t since_ms; /* it began; again soon after its end is the same */
+    int64_t said_ms;  /* last; meaningful after since_ms */
+    int64_t over_ms;  /* it ended; INT64_MIN: there was none */
+    char why[MSG_TEXT_MAX];
+};
+
+struct disk {
+    struct disk_trouble state, output;
+    int64_t probe_ms, probe_pause_ms; /* when the agents are asked next; and the pause after that */
+    char note[80];                    /* for the live line */
+};
 
 /* ---- The head -------------------------------------------------------------------------------- */
 
@@ -180,6 +201,7 @@ struct head {
     bool unanswered;     /* ends remain to be told: only a resume can finish that */
     bool over;           /* the loop has ended: nothing can be added any more */
     struct doubt *doubts, **last_doubt;
+    struct disk disk;
     bool changed; /* something was given to the store in this turn */
     uint64_t last_barrier;
 
@@ -255,6 +277,18 @@ void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
 void actions_do(struct head *h);
 void actions_stop_running(struct head *h, bool now);
 
+/* disk.c */
+void disk_init(struct head *h);
+void disk_handle_room(struct head *h, node_id_t node, const struct msg_room *m, int64_t now_ms);
+void disk_turn(struct head *h, int64_t now_ms);
+/* There is no room: nothing may be started. */
+bool disk_holds(const struct head *h);
+/* What is decided cannot be committed for lack of room. */
+bool disk_holds_state(const struct head *h);
+int64_t disk_next_ms(const struct head *h);
+void disk_end(struct head *h);                         /* says what is still to be said */
+const char *disk_note(struct head *h, int64_t now_ms); /* for the live line; NULL: none */
+
 /* doubt.c */
 /* True: the end of this attempt is judged later, by doubt_turn. */
 bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
@@ -277,6 +311,10 @@ void drain_late(struct head *h, task_id_t late, int64_t now_ms);
 void tell_later(struct head *h, const struct notice *n);
 void tell_seal(struct head *h, uint64_t barrier);
 void tell_committed(struct head *h, uint64_t committed);
+/* Ends of tasks with this status that are not committed yet, and so not true yet. */
+size_t tell_untold(const struct head *h, enum task_status status);
+/* Tasks that ended so and are committed: what everybody is told of. c: the core's counts. */
+uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum task_status status);
 void tell_fini(struct head *h);
 
 /* events.c */

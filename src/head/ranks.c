@@ -144,6 +144,17 @@ static void handle_request(struct head *h, node_id_t id, struct rd *body)
     free(m.text);
 }
 
+static void handle_room(struct head *h, node_id_t id, struct rd *body, int64_t now_ms)
+{
+    struct msg_room *m = malloc(sizeof(*m));
+
+    if (m == NULL || msg_get_room(body, m) < 0)
+        log_error("node %s: a ROOM message that does not fit", h->nodes[id].name);
+    else
+        disk_handle_room(h, id, m, now_ms);
+    free(m);
+}
+
 static void handle_gone(struct head *h, int rank)
 {
     struct rank *r = &h->ranks[rank];
@@ -173,6 +184,8 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
         handle_ended(h, r->node, body, now_ms);
     } else if (type == MSG_REQUEST) {
         handle_request(h, r->node, body);
+    } else if (type == MSG_ROOM) {
+        handle_room(h, r->node, body, now_ms);
     } else {
         log_error("rank %d: an unexpected %s message", rank, msg_type_name(type));
     }

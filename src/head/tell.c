@@ -28,6 +28,11 @@ static void grow(struct notices *q)
     q->first = 0;
 }
 
+static bool is_end(const struct notice *n)
+{
+    return (n->what == TOLD_ENDED || n->what == TOLD_DROPPED) && n->status > TASK_RUNNING;
+}
+
 void tell_later(struct head *h, const struct notice *n)
 {
     struct notices *q = &h->notices;
@@ -36,6 +41,8 @@ void tell_later(struct head *h, const struct notice *n)
         grow(q);
     *at(q, q->len++) = *n;
     q->unset++;
+    if (is_end(n))
+        q->ends[n->status]++;
 }
 
 void tell_seal(struct head *h, uint64_t barrier)
@@ -135,10 +142,22 @@ void tell_committed(struct head *h, uint64_t committed)
 
         q->first = (q->first + 1) & (q->cap - 1);
         q->len--;
+        if (is_end(&n))
+            q->ends[n.status]--;
         tell(h, &n);
         free(n.text);
         free(n.inbox);
     }
+}
+
+size_t tell_untold(const struct head *h, enum task_status status)
+{
+    return h->notices.ends[status];
+}
+
+uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum task_status status)
+{
+    return c->by_status[status] - tell_untold(h, status);
 }
 
 void tell_fini(struct head *h)

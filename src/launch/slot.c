@@ -46,6 +46,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/room.h"
 #include "launch/cpubind.h"
 #include "launch/memguard.h"
 #include "launch/plan.h"
@@ -118,7 +119,8 @@ static void send_result(struct slot *s)
 
 static void fail_spawn(struct slot *s)
 {
-    s->ev.result.reason = REASON_SPAWN;
+    if (s->ev.result.reason != REASON_DISK)
+        s->ev.result.reason = REASON_SPAWN;
     taskdir_note(&s->dir, s->ev.result.message);
 }
 
@@ -301,8 +303,12 @@ static bool open_output(struct slot *s, const struct launch_request *req, struct
     struct attempt_result *res = &s->ev.result;
 
     if (req->stdio_fd == 0) {
-        if (taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
-                         sizeof(res->message)) != 0)
+        int errnum = taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
+                                  sizeof(res->message));
+
+        if (room_is_errno(errnum))
+            res->reason = REASON_DISK;
+        if (errnum != 0)
             return false;
         spec->out_fd = s->dir.out_fd;
         spec->err_fd = s->dir.err_fd;

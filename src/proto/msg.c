@@ -292,6 +292,20 @@ int msg_get_text(struct rd *body, struct msg_text *m)
     return 0;
 }
 
+void msg_put_room(struct buf *frame, const struct msg_room *m)
+{
+    size_t at = begin(frame, MSG_ROOM);
+
+    buf_put_str(frame, m->why);
+    end(frame, at);
+}
+
+int msg_get_room(struct rd *body, struct msg_room *m)
+{
+    rd_str_into(body, m->why, sizeof(m->why));
+    return finish(body);
+}
+
 void msg_put_empty(struct buf *frame, enum msg_type type)
 {
     end(frame, begin(frame, type));

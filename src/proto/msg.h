@@ -38,7 +38,9 @@
     X(BYE, 9)      /* head -> rank: leave */                                                       \
     X(GONE, 10)    /* agent -> head: nothing of mine is left, I am leaving */                      \
     X(REQUEST, 11) /* agent -> head: a client of the node's control socket asks (JSON) */          \
-    X(REPLY, 12)   /* head -> agent: the answer to it (JSON) */
+    X(REPLY, 12)   /* head -> agent: the answer to it (JSON) */                                    \
+    X(PROBE, 13)   /* head -> agent: is there room for output again? */                            \
+    X(ROOM, 14)    /* agent -> head: there is, or there is none */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -104,6 +106,11 @@ struct msg_ended {
     struct attempt_result result;
 };
 
+/* The answer to a PROBE; without one when an attempt could not be started, or failed, for that. */
+struct msg_room {
+    char why[MSG_TEXT_MAX]; /* there is none; "": there is */
+};
+
 /* REQUEST and REPLY. */
 struct msg_text {
     uint32_t client; /* the agent's number for who asks; comes back in the REPLY */
@@ -122,7 +129,8 @@ void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void
 void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
 void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
-void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE */
+void msg_put_room(struct buf *frame, const struct msg_room *m);
+void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE, PROBE */
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
 struct msg_reader {
@@ -142,6 +150,7 @@ int msg_get_run(struct rd *body, struct msg_run *m);
 int msg_get_kill(struct rd *body, struct msg_kill *m);
 int msg_get_ended(struct rd *body, struct msg_ended *m);
 int msg_get_text(struct rd *body, struct msg_text *m);
+int msg_get_room(struct rd *body, struct msg_room *m);
 
 /* ---- A task as bytes: what the head keeps of each task, and the tail of RUN -------------------
  */

@@ -95,6 +95,7 @@ int64_t live_left_ms(const struct live_pace *pace, const struct report_progress 
 /* ---- The line -------------------------------------------------------------------------------- */
 
 enum part {
+    PART_NOTE,
     PART_BAR,
     PART_DONE,
     PART_FAILED,
@@ -105,7 +106,7 @@ enum part {
     PART_RATE,
     PART_LEFT,
 };
-#define PARTS 9
+#define PARTS 10
 #define BAR_MIN 10
 #define BAR_MAX 40
 
@@ -123,6 +124,8 @@ static void fill_parts(struct line *l, const struct live_pace *pace,
     char a[TEXT_NUM], b[TEXT_NUM];
 
     memset(l, 0, sizeof(*l));
+    if (p->note != NULL)
+        SET(l, PART_NOTE, "%s | ", p->note);
     SET(l, PART_DONE, "%s/%s done", text_count(a, p->completed), text_count(b, p->total));
     if (p->failed > 0)
         SET(l, PART_FAILED, ", %s failed", text_count(a, p->failed));

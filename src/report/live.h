@@ -38,8 +38,8 @@ double live_rate(const struct live_pace *pace);
 int64_t live_left_ms(const struct live_pace *pace, const struct report_progress *p);
 
 /* "1234/5000 done, 3 failed, 8 running, 3755 waiting | 8/8 cores | 212.3/s | 0:17 left". width 0:
- * all of it, without the bar. Else it begins with a bar and has at most width columns (ASCII
- * characters): what matters less is left out first. */
+ * all of it, without the bar. A note comes first and is never left out. Else it begins with a bar
+ * and has at most width columns (ASCII characters): what matters less is left out first. */
 void live_text(struct buf *b, const struct live_pace *pace, const struct report_progress *p,
                unsigned width);
 

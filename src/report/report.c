@@ -194,9 +194,9 @@ static void task_failed(struct report *r, const char *id, const struct attempt_r
 static void task_again(struct report *r, const char *id, const struct attempt_result *result,
                        unsigned retries_used, unsigned max_retries)
 {
-    /* Losses and stops use up no retry. */
+    /* Losses, stops and full disks use up no retry. */
     bool counts = result->reason != REASON_LOST && result->reason != REASON_CANCEL &&
-                  result->reason != REASON_STOP;
+                  result->reason != REASON_STOP && result->reason != REASON_DISK;
     struct buf *b =
         task_line(r, HOLD_RETRIED, counts && retries_used >= max_retries, SCREEN_RETRY, id);
 
@@ -304,7 +304,8 @@ static int64_t redraw_due_ms(const struct report *r)
         return r->now_ms;
     if (r->live_stale)
         return r->drawn_ms + REDRAW_MS;
-    return r->progress.running > 0 ? r->drawn_ms + REDRAW_IDLE_MS : INT64_MAX;
+    return r->progress.running > 0 || r->progress.note != NULL ? r->drawn_ms + REDRAW_IDLE_MS
+                                                               : INT64_MAX;
 }
 
 static void redraw(struct report *r)
@@ -339,6 +340,16 @@ void report_progress(struct report *r, const struct report_progress *p, int64_t 
             redraw(r);
         screen_flush(&r->screen, now_ms);
     }
+}
+
+void report_notice(struct report *r, const char *text)
+{
+    struct buf *b = r->quiet ? NULL : screen_begin(&r->screen);
+
+    if (b == NULL)
+        return;
+    text_safe(b, text, strlen(text), r->screen.utf8, false, 0);
+    screen_end(&r->screen);
 }
 
 static int64_t earlier(int64_t a, int64_t b)

@@ -53,10 +53,13 @@ void report_task_skipped(struct report *r, const char *id, const char *cause_id)
 struct report_progress {
     uint64_t completed, failed, skipped, running, waiting, total;
     unsigned cores_busy, cores;
+    const char *note; /* what everything waits for, a few words; NULL: nothing */
 };
 /* Call it once a turn; it redraws at most ten times a second, writes out held-back ("throttled")
  * counts, and is cheap otherwise. */
 void report_progress(struct report *r, const struct report_progress *p, int64_t now_ms);
+/* A line of its own, about the run and not about a task: never held back. */
+void report_notice(struct report *r, const char *text);
 /* When it next wants to be called although nothing happens; INT64_MAX: no need. */
 int64_t report_next_ms(const struct report *r);
 

@@ -334,8 +334,10 @@ static int write_file(const char *path, const char *temporary, const char *text)
         failed = errno;
     if (failed == 0 && rename(temporary, path) != 0)
         failed = errno;
-    if (failed != 0)
+    if (failed != 0) {
         unlink(temporary);
+        unlink(path); /* one of an earlier run would be taken for that of this one */
+    }
     return failed;
 }
 

@@ -344,5 +344,9 @@ void text_cause(struct buf *b, const struct attempt_result *result, bool utf8)
         text_add(b, "out of memory");
         add_message(b, ": ", result->message, utf8);
         return;
+    case REASON_DISK:
+        text_add(b, "no room for its output");
+        add_message(b, ": ", result->message, utf8);
+        return;
     }
 }

@@ -31,7 +31,8 @@ struct store_setup {
     bool network;             /* behave as on a network file system */
     const char *const *steps; /* migrations; NULL: schema_steps */
     int step_count;
-    int64_t pace_us; /* least time from one commit to the next; 0: PACE_US */
+    int64_t pace_us;  /* least time from one commit to the next; 0: PACE_US */
+    int64_t retry_us; /* without room, until the first new try; 0: RETRY_US */
 };
 int store_open_with(struct store **out, const char *path, enum store_mode mode,
                     const struct store_owner *owner, const struct store_setup *setup,
@@ -40,6 +41,11 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
 /* At most 50 commits a second, so that waiting for the disk does not take the cores from the tasks.
  */
 #define PACE_US 20000
+
+/* Without room: the pause before the first new try, doubled before each that follows up to the
+ * other. */
+#define RETRY_US 100000
+#define RETRY_MAX_US 2000000
 
 /* ---- place.c ----------------------------------------------------------------------------------
  */
@@ -52,6 +58,7 @@ struct place {
     char *lock_path; /* file + ".lock"; owned */
     int lock_fd;     /* -1: not locked */
     bool network;
+    bool copies;  /* a file system that writes every change to another place */
     bool existed; /* the file was there when it was looked for */
 };
 void place_init(struct place *p);
@@ -186,10 +193,10 @@ struct starts {
 
 struct writer {
     sqlite3_stmt *stmt[ST_COUNT];
-    struct queue_pos at; /* everything before is written */
-    struct block *done;  /* blocks of this pass, to be freed at its end */
-    size_t done_count;
+    struct queue_pos at;    /* everything before is written */
+    struct queue_pos begin; /* of the transaction in hand: everything before is committed */
     struct starts starts;
+    int errnum;        /* what the system said to the last statement that failed; 0: nothing */
     int64_t commit_us; /* when the last commit began */
     int64_t heartbeat_ms;
 };
@@ -209,7 +216,7 @@ struct store {
     sqlite3 *db;
     struct place place;
     int event_fd;
-    int64_t pace_us;
+    int64_t pace_us, retry_us;
     pthread_t thread;
     bool started;
 
@@ -226,9 +233,11 @@ struct store {
     uint64_t hurried; /* the newest barrier that somebody waits for; 0: none yet */
     bool idle;        /* the thread waits for a barrier, not for time */
     bool stop;
+    struct pilot_error short_of; /* why, while waits is true */
 
     /* Shared, without it. failure is written once, before failed becomes true. */
     _Atomic uint64_t committed;
+    atomic_bool waits; /* for room */
     atomic_bool failed;
     struct pilot_error failure;
 

@@ -39,8 +39,9 @@ static int open_connection(struct store *s, const struct store_setup *setup,
                        "writable, or choose another with --db FILE",
                        s->place.given);
     /* Before the first look into the file: WAL then needs no shared memory, which network file
-     * systems do not have, and nobody else can get in. */
-    if (s->place.network || setup->network)
+     * systems do not have, and nobody else can get in. Nor may it be used where writing to it may
+     * find no room. */
+    if (s->place.network || s->place.copies || setup->network)
         return sql_exec(s, "PRAGMA locking_mode = EXCLUSIVE", "lock", err);
     return 0;
 }
@@ -244,6 +245,7 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
     }
     s->event_fd = -1;
     s->pace_us = used.pace_us > 0 ? used.pace_us : PACE_US;
+    s->retry_us = used.retry_us > 0 ? used.retry_us : RETRY_US;
     place_init(&s->place);
     pthread_mutex_init(&s->lock, NULL);
     if (init_threads(s) < 0 || queue_init(s) < 0)
@@ -305,12 +307,8 @@ static void leave_tidy(struct store *s)
     sqlite3_exec(s->db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
 }
 
-int store_close(struct store *s, struct pilot_error *err)
+int store_end(struct store *s, struct pilot_error *err)
 {
-    int rc = 0;
-
-    if (s == NULL)
-        return 0;
     if (s->tail.block != s->last_barrier.block || s->tail.used != s->last_barrier.used)
         store_barrier(s);
     pthread_mutex_lock(&s->lock);
@@ -321,9 +319,18 @@ int store_close(struct store *s, struct pilot_error *err)
         pthread_join(s->thread, NULL);
     else
         writer_run(s);
-    if (atomic_load(&s->failed))
-        rc = err_set(err, PILOT_ESTORE, "%s", s->failure.text);
-    else
+    s->started = false;
+    return atomic_load(&s->failed) ? err_set(err, PILOT_ESTORE, "%s", s->failure.text) : 0;
+}
+
+int store_close(struct store *s, struct pilot_error *err)
+{
+    int rc;
+
+    if (s == NULL)
+        return 0;
+    rc = store_end(s, err);
+    if (rc == 0)
         leave_tidy(s);
     store_free(s);
     return rc;

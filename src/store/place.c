@@ -60,6 +60,14 @@ bool place_is_network_magic(uint64_t magic)
     return false;
 }
 
+/* On these even a byte that has its place on the disk needs room for another one. A store into
+ * shared memory of a file cannot fail for want of it: it ends the process (SIGBUS). */
+static bool copies_on_write(uint64_t magic)
+{
+    return (uint32_t)magic == 0x9123683e /* btrfs */ ||
+           (uint32_t)magic == 0xca451a4e /* bcachefs */;
+}
+
 void place_init(struct place *p)
 {
     memset(p, 0, sizeof(*p));
@@ -142,6 +150,7 @@ static int find_in(struct place *p, char *dir, bool must_exist, struct pilot_err
         return err_set(err, PILOT_ENOMEM, "memory is short");
     }
     p->network = place_is_network_magic((uint64_t)fs.f_type);
+    p->copies = copies_on_write((uint64_t)fs.f_type);
     return 0;
 }
 

@@ -42,13 +42,13 @@ int queue_init(struct store *s)
 
     if (b == NULL)
         return PILOT_ENOMEM;
-    s->tail = s->last_barrier = s->goal = s->writer.at = (struct queue_pos){b, 0};
+    s->tail = s->last_barrier = s->goal = s->writer.at = s->writer.begin = (struct queue_pos){b, 0};
     return 0;
 }
 
 void queue_fini(struct store *s)
 {
-    struct block *b = s->writer.at.block;
+    struct block *b = s->writer.begin.block;
 
     while (b != NULL) {
         struct block *next = b == s->tail.block ? NULL : b->next;
@@ -56,7 +56,7 @@ void queue_fini(struct store *s)
         block_free(b);
         b = next;
     }
-    s->tail.block = s->writer.at.block = NULL;
+    s->tail.block = s->writer.at.block = s->writer.begin.block = NULL;
 }
 
 static void out_of_memory(struct store *s)
@@ -311,6 +311,18 @@ bool store_failed(const struct store *s, struct pilot_error *err)
         return false;
     if (err != NULL)
         *err = s->failure;
+    return true;
+}
+
+bool store_waits(struct store *s, struct pilot_error *err)
+{
+    if (!atomic_load(&s->waits))
+        return false;
+    if (err != NULL) {
+        pthread_mutex_lock(&s->lock);
+        *err = s->short_of;
+        pthread_mutex_unlock(&s->lock);
+    }
     return true;
 }
 

@@ -97,14 +97,23 @@ uint64_t store_barrier(struct store *s);
 uint64_t store_committed(const struct store *s);
 /* Somebody waits for the newest barrier: commit it now, however short ago the last commit was. */
 void store_hurry(struct store *s);
-/* An eventfd, readable after new commits and after a failure; the caller reads it empty. */
+/* An eventfd, readable after new commits, after a failure, and when store_waits has changed; the
+ * caller reads it empty. */
 int store_fd(const struct store *s);
 /* False, or true and why: from then on nothing is committed any more. */
 bool store_failed(const struct store *s, struct pilot_error *err);
+/* True, and why: there is no room for what is to be committed next (a full disk, a quota, a file
+ * system that became read-only). It is kept and tried again every now and then; store_fd tells when
+ * that begins and when it is over. Nothing but the caller bounds how long that may take, and what
+ * is queued meanwhile takes memory. */
+bool store_waits(struct store *s, struct pilot_error *err);
 
-/* Commits what is queued (as behind one more barrier), ends the thread, gives up the lock,
- * checkpoints, frees s. Returns 0 or PILOT_ESTORE when something queued could not be committed.
- * NULL: 0. */
+/* Commits what is queued (as behind one more barrier) and ends the thread. Waits for no room: what
+ * waits for it is tried once more. Returns 0 or PILOT_ESTORE when something queued could not be
+ * committed. store_committed then says how far it came; nothing but store_close may follow. */
+int store_end(struct store *s, struct pilot_error *err);
+
+/* As store_end, unless that was called; gives up the lock, checkpoints, frees s. NULL: 0. */
 int store_close(struct store *s, struct pilot_error *err);
 
 #endif

@@ -8,7 +8,10 @@
  *
  * The start of an attempt is held back until the end of the pass, since the end of the attempt
  * often follows in the same pass and overwrites all that the start would have written. A pass is
- * at most PASS_BLOCKS blocks, which bounds the memory held; a transaction can have many. */
+ * at most PASS_BLOCKS blocks, which bounds the starts held; a transaction can have many.
+ *
+ * Its changes are kept until it is committed: when there is no room for it (common/room.h), it is
+ * rolled back and done once more, the same and not one that has grown meanwhile, until there is. */
 #include "store/internal.h"
 
 #include <errno.h>
@@ -18,6 +21,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/room.h"
 
 #define PASS_BLOCKS 16
 #define HEARTBEAT_MS 30000
@@ -77,17 +81,6 @@ int writer_init(struct store *s, struct pilot_error *err)
     return rc;
 }
 
-static void free_done(struct writer *w)
-{
-    while (w->done != NULL) {
-        struct block *next = w->done->next;
-
-        block_free(w->done);
-        w->done = next;
-    }
-    w->done_count = 0;
-}
-
 void writer_fini(struct store *s)
 {
     struct writer *w = &s->writer;
@@ -96,7 +89,6 @@ void writer_fini(struct store *s)
         sqlite3_finalize(w->stmt[i]);
         w->stmt[i] = NULL;
     }
-    free_done(w);
     free(w->starts.list);
     free(w->starts.slots);
     memset(&w->starts, 0, sizeof(w->starts));
@@ -188,8 +180,11 @@ static int run(struct store *s, enum statement st, struct pilot_error *err)
     sqlite3_stmt *stmt = s->writer.stmt[st];
     int rc = 0;
 
-    if (sqlite3_step(stmt) != SQLITE_DONE)
+    errno = 0;
+    if (sqlite3_step(stmt) != SQLITE_DONE) {
+        s->writer.errnum = errno;
         rc = sql_fail(s, err, "write to");
+    }
     sqlite3_reset(stmt);
     return rc;
 }
@@ -291,6 +286,7 @@ static bool is_failure(const struct op *op)
     case REASON_LOST:
     case REASON_CANCEL:
     case REASON_STOP:
+    case REASON_DISK:
         return false;
     }
     return false;
@@ -409,13 +405,13 @@ static int end_pass(struct store *s, struct pilot_error *err)
         if (w->starts.list[i] != NULL)
             rc = write_started(s, w->starts.list[i], err);
     starts_clear(&w->starts);
-    free_done(w);
     return rc;
 }
 
 static int write_until(struct store *s, struct queue_pos goal, struct pilot_error *err)
 {
     struct writer *w = &s->writer;
+    size_t blocks = 0;
     int rc = 0;
 
     for (;;) {
@@ -432,9 +428,7 @@ static int write_until(struct store *s, struct queue_pos goal, struct pilot_erro
         if (b == goal.block)
             return end_pass(s, err);
         w->at = (struct queue_pos){b->next, 0};
-        b->next = w->done;
-        w->done = b;
-        if (++w->done_count >= PASS_BLOCKS && (rc = end_pass(s, err)) < 0)
+        if (++blocks % PASS_BLOCKS == 0 && (rc = end_pass(s, err)) < 0)
             return rc;
     }
 }
@@ -455,6 +449,91 @@ static int write_transaction(struct store *s, struct queue_pos goal, struct pilo
     }
     return run(s, ST_COMMIT, err);
 }
+
+/* ---- Without room ------------------------------------------------------------------------------
+ */
+
+/* Was the last failure one that passes when somebody makes room? Then err says so. SQLite has a
+ * word of its own for a full disk only; for the rest the system's is asked. */
+static bool is_short(struct store *s, struct pilot_error *err)
+{
+    int code = sqlite3_errcode(s->db) & 0xff, errnum = 0;
+
+    if (code == SQLITE_FULL)
+        errnum = ENOSPC;
+    else if (code == SQLITE_IOERR || code == SQLITE_CANTOPEN)
+        errnum = room_is_errno(s->writer.errnum) ? s->writer.errnum : sqlite3_system_errno(s->db);
+    if (!room_is_errno(errnum))
+        return false;
+    err_set(err, PILOT_ESTORE, "cannot write to the state database %s: %s", s->place.given,
+            room_words(errnum));
+    return true;
+}
+
+/* Lets pause_us pass, less when the store is closed meanwhile. False: it was closed before, or has
+ * failed; nothing is worth another try. */
+static bool wait_for_room(struct store *s, const struct pilot_error *why, int64_t pause_us)
+{
+    int64_t due_us = clock_mono_us() + pause_us;
+    struct timespec until = {due_us / 1000000, due_us % 1000000 * 1000};
+    bool more;
+
+    pthread_mutex_lock(&s->lock);
+    more = !s->stop;
+    s->short_of = *why;
+    if (more && !atomic_exchange(&s->waits, true))
+        store_notify(s);
+    while (!s->stop && !atomic_load(&s->failed) && clock_mono_us() < due_us)
+        pthread_cond_timedwait(&s->wake, &s->lock, &until);
+    pthread_mutex_unlock(&s->lock);
+    return more && !atomic_load(&s->failed);
+}
+
+/* What the log holds goes to the database, as far as there is room for that: then the log begins
+ * anew and needs no more of the disk than it has. */
+static void reuse_log(struct store *s)
+{
+    sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+static void free_committed(struct writer *w)
+{
+    while (w->begin.block != w->at.block) {
+        struct block *next = w->begin.block->next;
+
+        block_free(w->begin.block);
+        w->begin.block = next;
+    }
+    w->begin = w->at;
+}
+
+/* Everything up to goal, whole. */
+static int commit(struct store *s, struct queue_pos goal, struct pilot_error *err)
+{
+    struct writer *w = &s->writer;
+    int64_t pause_us = s->retry_us;
+    int rc;
+
+    while ((rc = write_transaction(s, goal, err)) < 0) {
+        bool again = is_short(s, err);
+
+        sql_rollback(s);
+        starts_clear(&w->starts);
+        w->at = w->begin;
+        if (!again || !wait_for_room(s, err, pause_us))
+            break;
+        pause_us = pause_us * 2 < RETRY_MAX_US ? pause_us * 2 : RETRY_MAX_US;
+        reuse_log(s);
+    }
+    if (rc < 0)
+        return rc;
+    free_committed(w);
+    atomic_store(&s->waits, false);
+    return 0;
+}
+
+/* ---- The thread -------------------------------------------------------------------------------
+ */
 
 /* Waits for the next barrier and for its time. False: there will be none, or the store has failed:
  * then a change may be missing before the newest barrier (memory was short for it), and what is
@@ -499,8 +578,7 @@ void writer_run(struct store *s)
     while (next_goal(s, &goal, &number)) {
         if (goal.block != w->at.block || goal.used != w->at.used) {
             w->commit_us = clock_mono_us();
-            if (write_transaction(s, goal, &err) < 0) {
-                sql_rollback(s);
+            if (commit(s, goal, &err) < 0) {
                 store_fail(s, &err);
                 return;
             }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A file layer for SQLite that passes everything on to the default one and lets the Nth call that
- * can fail fail: "fail the Nth call" testing of the store. Syncs are counted but not passed on,
- * because the test kills no machine. */
+ * can fail fail: "fail the Nth call" testing of the store. Or it is a disk without room, where
+ * writes fail and nothing else does. Syncs are counted but not passed on, because the test kills no
+ * machine. */
 #ifndef TESTS_STORE_FAULTS_H
 #define TESTS_STORE_FAULTS_H
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -19,6 +21,13 @@ static struct {
     atomic_int fail_at; /* 0: never */
     atomic_bool sticky; /* all calls after that one fail too */
     atomic_bool failed; /* a call was made to fail */
+    /* Writes for which there is no room. */
+    atomic_int writes;
+    atomic_int short_from; /* the first of them; 0: none */
+    atomic_int short_count;
+    atomic_int short_errnum;
+    atomic_int refused; /* so many there were */
+    atomic_bool full;   /* every file may be written as far as it goes, and no further */
 } faults;
 
 struct fault_file {
@@ -32,6 +41,17 @@ static void faults_arm(int fail_at, bool sticky)
     atomic_store(&faults.failed, false);
     atomic_store(&faults.sticky, sticky);
     atomic_store(&faults.fail_at, fail_at);
+}
+
+/* From the first'th write from now on, so many writes find no room. */
+static void faults_arm_room(int errnum, int first, int count)
+{
+    atomic_store(&faults.short_from, 0);
+    atomic_store(&faults.writes, 0);
+    atomic_store(&faults.refused, 0);
+    atomic_store(&faults.short_errnum, errnum);
+    atomic_store(&faults.short_count, count);
+    atomic_store(&faults.short_from, first);
 }
 
 static bool fault_now(void)
@@ -60,9 +80,36 @@ static int fault_read(sqlite3_file *f, void *data, int n, sqlite3_int64 at)
     return fault_now() ? SQLITE_IOERR_READ : real_of(f)->pMethods->xRead(real_of(f), data, n, at);
 }
 
+static bool fault_no_room(sqlite3_file *f, sqlite3_int64 end)
+{
+    int n = atomic_fetch_add(&faults.writes, 1) + 1, from = atomic_load(&faults.short_from);
+    sqlite3_int64 size = 0;
+
+    if (atomic_load(&faults.full))
+        return real_of(f)->pMethods->xFileSize(real_of(f), &size) == SQLITE_OK && end > size;
+    return from > 0 && n >= from && n - from < atomic_load(&faults.short_count);
+}
+
+static void faults_fill_disk(bool full)
+{
+    atomic_store(&faults.refused, 0);
+    atomic_store(&faults.short_errnum, ENOSPC);
+    atomic_store(&faults.full, full);
+}
+
 static int fault_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
-    return fault_now() ? SQLITE_FULL : real_of(f)->pMethods->xWrite(real_of(f), data, n, at);
+    if (fault_no_room(f, at + n)) {
+        atomic_fetch_add(&faults.refused, 1);
+        errno = atomic_load(&faults.short_errnum);
+        /* As the default layer has it: a full disk has a code of its own. */
+        return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+    }
+    if (fault_now()) {
+        errno = EIO;
+        return SQLITE_IOERR_WRITE;
+    }
+    return real_of(f)->pMethods->xWrite(real_of(f), data, n, at);
 }
 
 static int fault_truncate(sqlite3_file *f, sqlite3_int64 size)

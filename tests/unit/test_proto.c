@@ -11,6 +11,14 @@
 
 #include "proto/msg.h"
 
+/* All there are: fill_all has one of each. */
+enum {
+#define X(name, number) COUNT_##name,
+    MSG_LIST(X)
+#undef X
+        MESSAGES
+};
+
 static char *words[] = {"a", "", "long one with spaces", NULL};
 
 static struct task_spec sample_spec(void)
@@ -51,6 +59,7 @@ static void fill_all(struct buf *f)
     struct msg_assign assign = {8, true};
     struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true};
     struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, 8, "text"}};
+    struct msg_room room = {"no space"};
     struct task_spec spec = sample_spec();
     struct buf packed;
 
@@ -69,6 +78,8 @@ static void fill_all(struct buf *f)
     msg_put_empty(f, MSG_GONE);
     msg_put_text(f, MSG_REQUEST, 7, "{\"op\": \"add\"}");
     msg_put_text(f, MSG_REPLY, 7, "");
+    msg_put_empty(f, MSG_PROBE);
+    msg_put_room(f, &room);
     assert_true(buf_ok(f));
 }
 
@@ -83,6 +94,7 @@ static int again(unsigned type, struct rd *body, struct buf *out)
         struct msg_assign assign;
         struct msg_kill kill_msg;
         struct msg_ended ended;
+        struct msg_room room;
     } u;
     struct msg_text text;
     struct msg_run run;
@@ -129,9 +141,14 @@ static int again(unsigned type, struct rd *body, struct buf *out)
             msg_put_text(out, (enum msg_type)type, text.client, text.text);
         free(rc == 0 ? text.text : NULL);
         return rc;
+    case MSG_ROOM:
+        if ((rc = msg_get_room(body, &u.room)) == 0)
+            msg_put_room(out, &u.room);
+        return rc;
     case MSG_PING:
     case MSG_BYE:
     case MSG_GONE:
+    case MSG_PROBE:
         msg_put_empty(out, (enum msg_type)type);
         return rd_left(body) == 0 ? 0 : PILOT_EPROTO;
     default:
@@ -164,7 +181,7 @@ static void test_round_trip(void **state)
     buf_init(&frame);
     buf_init(&out);
     fill_all(&frame);
-    assert_int_equal(decode_all(frame.data, frame.len, &out, &failed), 12);
+    assert_int_equal(decode_all(frame.data, frame.len, &out, &failed), MESSAGES);
     assert_false(failed);
     assert_int_equal(frame.len, out.len);
     assert_memory_equal(frame.data, out.data, out.len);
@@ -190,7 +207,7 @@ static void test_cut_at_every_byte(void **state)
         memcpy(copy, frame.data, len);
         buf_clear(&out);
         n = decode_all(copy, len, &out, &failed);
-        assert_true(n < 12);
+        assert_true(n < MESSAGES);
         /* Whatever decoded is a prefix of the original. */
         assert_memory_equal(frame.data, out.data, out.len);
         free(copy);

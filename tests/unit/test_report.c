@@ -344,6 +344,30 @@ static void floods_on_a_terminal_show_failures(void **state)
 
 /* ---- In a file or a pipe --------------------------------------------------------------------- */
 
+/* A note is news of its own, and counts down though nothing runs. */
+static void notes_are_redrawn_each_second(void **state)
+{
+    struct fix *f = *state;
+    struct report_progress p = progress_of(1, 0, 2);
+
+    p.running = 0;
+    open_report(f, &(struct how){.where = TERMINAL, .width = 80});
+    report_progress(f->r, &p, 0);
+    assert_true(report_next_ms(f->r) == INT64_MAX);
+    p.note = "NO ROOM, 9 s left";
+    report_notice(f->r, "no room: why\x1b");
+    report_progress(f->r, &p, 100);
+    read_out(f);
+    assert_string_equal(model_row(f->screen, 0), "no room: why^[");
+    assert_live_last(f, "NO ROOM, 9 s left | ");
+    assert_int_equal(report_next_ms(f->r), 1100);
+    p.note = NULL;
+    report_progress(f->r, &p, 1100);
+    read_out(f);
+    assert_null(strstr(model_row(f->screen, 1), "NO ROOM"));
+    report_destroy(f->r);
+}
+
 static void plain_lines_have_the_time_of_day(void **state)
 {
     struct fix *f = *state;
@@ -353,7 +377,7 @@ static void plain_lines_have_the_time_of_day(void **state)
     char *rest;
 
     open_report(f, &(struct how){.where = PIPE});
-    completed(f->r, "T100", 8300);
+    report_notice(f->r, "no room");
     report_progress(f->r, &p, 0);
     read_out(f);
     after = (time_t)(clock_wall_ms() / 1000);
@@ -362,7 +386,7 @@ static void plain_lines_have_the_time_of_day(void **state)
     assert_non_null(rest);
     then = timegm(&tm);
     assert_true(then >= before && then <= after);
-    assert_string_equal(rest, " ✓ T100 (8.3s)\n");
+    assert_string_equal(rest, " no room\n");
     end_plainly(f);
     assert_null(strpbrk(f->out, "\x1b\r"));
     assert_non_null(strstr(f->out, "\n" LAST_LINE "\n"));
@@ -679,6 +703,7 @@ int main(void)
         REPORT_TEST(simple_terminals_get_plain_lines),
         REPORT_TEST(other_charsets_get_ascii),
         REPORT_TEST(floods_on_a_terminal_show_failures),
+        REPORT_TEST(notes_are_redrawn_each_second),
         REPORT_TEST(plain_lines_have_the_time_of_day),
         REPORT_TEST(progress_lines_become_rarer),
         REPORT_TEST(no_progress_lines_while_nothing_runs),

@@ -116,6 +116,7 @@ static void causes_are_worded(void **state)
         {REASON_LOST, -1, 0, "", "lost"},
         {REASON_CANCEL, -1, 0, "", "cancelled"},
         {REASON_MEMORY, -1, SIGKILL, "used 2.1G of 2G", "out of memory: used 2.1G of 2G"},
+        {REASON_DISK, -1, 0, "cannot write", "no room for its output: cannot write"},
     };
 
     (void)state;
@@ -259,6 +260,10 @@ static void live_line_keeps_what_matters_most(void **state)
     assert_string_equal(line_of(&p, 6), "1234/5");
     for (unsigned width = 1; width < 250; width++)
         assert_in_range(strlen(line_of(&p, width)), 1, width);
+    p.note = "NO ROOM for output";
+    assert_string_equal(line_of(&p, 40), "NO ROOM for output | 1234/5000 done");
+    assert_string_equal(line_of(&p, 10), "NO ROOM fo");
+    p.note = NULL;
     p.completed = 4997;
     p.total = 5000;
     assert_non_null(strstr(line_of(&p, 250), "[########################################] "));

@@ -199,6 +199,25 @@ static void without_a_bound_losses_never_fail_a_task(void **state)
     finish(&f);
 }
 
+/* Nor does an end that the pilot or its disks made, however often. */
+static void what_was_not_the_tasks_fault_uses_nothing_up(void **state)
+{
+    struct fixture f = begin_with((struct sched_config){.max_losses = 1});
+    struct sched_task_info info;
+
+    (void)state;
+    up(&f, 0, 1);
+    add_cores(&f, 1);
+    for (unsigned i = 1; i <= 10; i++) {
+        place(&f);
+        end(&f, 0, i, i % 2 ? REASON_DISK : REASON_STOP, -1);
+    }
+    sched_get_task(f.s, 0, &info);
+    assert_int_equal(info.status, TASK_PENDING);
+    assert_int_equal(info.failures + info.losses, 0);
+    finish(&f);
+}
+
 static void stale_ends_are_ignored(void **state)
 {
     struct fixture f = begin();
@@ -679,6 +698,7 @@ int main(void)
         cmocka_unit_test(failures_of_every_kind_are_retried_then_final),
         cmocka_unit_test(losses_use_up_no_retry_but_have_a_bound),
         cmocka_unit_test(without_a_bound_losses_never_fail_a_task),
+        cmocka_unit_test(what_was_not_the_tasks_fault_uses_nothing_up),
         cmocka_unit_test(stale_ends_are_ignored),
         cmocka_unit_test(a_node_may_come_back_with_other_cores),
         cmocka_unit_test(dependents_start_when_all_dependencies_completed),

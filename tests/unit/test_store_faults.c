@@ -3,6 +3,7 @@
  * failure is told. */
 #include "store_helpers.h"
 
+#include <limits.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -168,6 +169,205 @@ static void after_a_failure_nothing_is_committed(void **state)
     assert_int_equal(whole_groups(), 1);
 }
 
+/* ---- Without room ------------------------------------------------------------------------------
+ */
+
+/* A store on the failing layer that tries again after a millisecond. */
+static struct store *start_faulty(bool network, int64_t retry_us)
+{
+    const struct store_setup setup = {
+        .vfs = FAULT_VFS, .network = network, .pace_us = 1, .retry_us = retry_us};
+    struct store *s = NULL;
+
+    assert_int_equal(faults_register(), SQLITE_OK);
+    faults_arm(0, false);
+    faults_arm_room(0, 0, 0);
+    faults_fill_disk(false);
+    assert_int_equal(store_open_with(&s, db_path, STORE_NEW, &me, &setup, &err), 0);
+    assert_int_equal(store_start(s, &err), 0);
+    return s;
+}
+
+/* Until the store says that it waits, and has tried so often. */
+static void wait_until_short(struct store *s, int refused)
+{
+    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+
+    while (!store_waits(s, &err) || atomic_load(&faults.refused) < refused) {
+        struct pollfd p = {.fd = store_fd(s), .events = POLLIN};
+        uint64_t count;
+
+        assert_false(store_failed(s, NULL));
+        assert_true(clock_mono_ms() < deadline);
+        if (poll(&p, 1, 10) > 0)
+            assert_int_equal(read(p.fd, &count, sizeof(count)), sizeof(count));
+    }
+}
+
+static void without_room_changes_wait_until_there_is_some(void **state)
+{
+    static const struct {
+        int errnum;
+        const char *words;
+    } cases[] = {{ENOSPC, "no space is left"}, {EDQUOT, "quota"}, {EROFS, "read-only"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) * 2; i++) {
+        struct store *s = start_faulty(i % 2 == 1, 1000);
+
+        put_group(s, 0);
+        commit(s);
+        assert_false(store_waits(s, NULL));
+        faults_arm_room(cases[i / 2].errnum, 1, INT_MAX);
+        put_group(s, 1);
+        store_barrier(s);
+        wait_until_short(s, 3);
+        put_group(s, 2); /* what ends meanwhile */
+        store_barrier(s);
+        wait_until_short(s, 5);
+        assert_non_null(strstr(err.text, db_path));
+        assert_non_null(strstr(err.text, cases[i / 2].words));
+        assert_int_equal(store_committed(s), 1);
+        faults_arm_room(0, 0, 0);
+        assert_true(wait_for(s, 3));
+        assert_false(store_waits(s, NULL));
+        put_group(s, 3);
+        commit(s);
+        close_store(s);
+        assert_int_equal(whole_groups(), 4);
+        remove_database();
+    }
+}
+
+/* Each write of a run once, and once with the two after it, since one may be another's remedy. */
+static void any_write_may_lack_room(void **state)
+{
+    int n = 1;
+
+    (void)state;
+    for (bool refused = true; refused; n++) {
+        for (int i = 0; i < 4; i++) {
+            struct store *s = start_faulty(i % 2 == 1, 1);
+
+            faults_arm_room(i % 2 ? ENOSPC : EDQUOT, n, i < 2 ? 1 : 3);
+            for (unsigned g = 0; g < GROUPS; g++) {
+                put_group(s, g);
+                commit(s);
+            }
+            refused = atomic_load(&faults.refused) > 0;
+            close_store(s);
+            assert_int_equal(whole_groups(), GROUPS);
+            remove_database();
+        }
+        assert_in_range(n, 1, 1000);
+    }
+    assert_true(n > 10);
+}
+
+/* More than one pass, and many blocks, are done again. */
+static void a_long_transaction_is_done_again(void **state)
+{
+    enum { TASKS = 50000 };
+    struct store *s = start_faulty(false, 1000);
+    char id[16];
+
+    (void)state;
+    for (unsigned i = 0; i < TASKS; i++) {
+        snprintf(id, sizeof(id), "t%u", i);
+        put(s, i, id);
+        store_attempt_started(s, i, 1, "n1", 1000000);
+        if (i % 2 == 0)
+            end(s, i, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    }
+    faults_arm_room(ENOSPC, 500, 5);
+    commit(s);
+    assert_true(atomic_load(&faults.refused) > 0);
+    close_store(s);
+    assert_string_equal(query("SELECT count(*), sum(status = 'completed'), sum(status = 'running'),"
+                              " (SELECT count(*) FROM attempts) FROM tasks"),
+                        "50000|25000|25000|50000\n");
+}
+
+/* What changes rows in place goes on for ever on a full disk: the log is used again. */
+static void on_a_full_disk_the_log_is_used_again(void **state)
+{
+    struct store *s = start_faulty(false, 1);
+    char text[16];
+
+    (void)state;
+    for (unsigned g = 0; g < GROUPS; g++) {
+        put_group(s, g);
+        commit(s);
+    }
+    store_put_meta(s, "last", "?");
+    commit(s);
+    query("PRAGMA wal_checkpoint"); /* the database has its size; without that it waits too */
+    faults_fill_disk(true);
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(text, sizeof(text), "%u", i);
+        store_put_meta(s, "last", text);
+        commit(s);
+    }
+    assert_in_range(atomic_load(&faults.refused), 1, 199);
+    faults_fill_disk(false);
+    close_store(s);
+    assert_string_equal(query("SELECT value FROM meta WHERE key = 'last'"), "199\n");
+}
+
+/* Nobody has to wait at the end: one try more, whatever the pause in hand. */
+static void closing_tries_once_more(void **state)
+{
+    (void)state;
+    for (int room = 0; room < 2; room++) {
+        struct store *s = start_faulty(false, (int64_t)1000000 * DEADLINE_MS);
+        int64_t begin_ms;
+
+        put_group(s, 0);
+        commit(s);
+        faults_arm_room(ENOSPC, 1, INT_MAX);
+        put_group(s, 1);
+        store_barrier(s);
+        wait_until_short(s, 1);
+        if (room)
+            faults_arm_room(0, 0, 0);
+        put_group(s, 2);
+        begin_ms = clock_mono_ms();
+        if (room) {
+            close_store(s);
+        } else {
+            assert_int_equal(store_close(s, &err), PILOT_ESTORE);
+            assert_non_null(strstr(err.text, "no space is left"));
+            /* Those of one try more, and of the checkpoint before it. */
+            assert_in_range(atomic_load(&faults.refused), 2, 5);
+        }
+        assert_true(clock_mono_ms() - begin_ms < DEADLINE_MS / 2);
+        faults_arm_room(0, 0, 0);
+        assert_int_equal(whole_groups(), room ? 3 : 1);
+        remove_database();
+    }
+}
+
+static void a_broken_disk_is_not_waited_for(void **state)
+{
+    struct store *s = start_faulty(false, 1000);
+
+    (void)state;
+    put_group(s, 0);
+    commit(s);
+    faults_arm_room(EIO, 1, INT_MAX);
+    put_group(s, 1);
+    assert_false(wait_for(s, store_barrier(s)));
+    assert_false(store_waits(s, NULL));
+    assert_true(store_failed(s, &err));
+    assert_non_null(strstr(err.text, "I/O error"));
+    faults_arm_room(0, 0, 0);
+    assert_int_equal(store_close(s, &err), PILOT_ESTORE);
+    assert_int_equal(whole_groups(), 1);
+}
+
+/* ---- Memory, kills -----------------------------------------------------------------------------
+ */
+
 /* A child whose memory runs out between two changes of one group. */
 static void run_out_of_memory(void)
 {
@@ -313,6 +513,12 @@ int main(void)
         TEST(a_failing_call_loses_nothing_committed),
         TEST(a_dying_disk_loses_nothing_committed),
         TEST(after_a_failure_nothing_is_committed),
+        TEST(without_room_changes_wait_until_there_is_some),
+        TEST(any_write_may_lack_room),
+        TEST(a_long_transaction_is_done_again),
+        TEST(on_a_full_disk_the_log_is_used_again),
+        TEST(closing_tries_once_more),
+        TEST(a_broken_disk_is_not_waited_for),
         TEST(without_memory_no_part_of_a_group_is_committed),
         TEST(a_kill_leaves_all_that_was_committed_in_whole_groups),
     };
