@@ -177,6 +177,7 @@ static void usage_line(struct screen *s, const struct pilot_summary *sum)
     count_part(b, "Skipped", sum->skipped);
     count_part(b, "Cancelled", sum->cancelled);
     count_part(b, "Unfinished", sum->unfinished);
+    count_part(b, "Attempts lost", sum->lost);
     screen_end(s);
 }
 
@@ -288,7 +289,8 @@ static bool fill_json(cJSON *o, const struct report_end *e, const char *workdir)
          add_number(o, "cancelled", (double)sum->cancelled) &&
          add_number(o, "unfinished", (double)sum->unfinished) &&
          add_number(o, "attempts", (double)sum->attempts) &&
-         add_fixed(o, "wall_time", sum->wall_s) && add_fixed(o, "cpu_time", sum->cpu_s) &&
+         add_number(o, "lost", (double)sum->lost) && add_fixed(o, "wall_time", sum->wall_s) &&
+         add_fixed(o, "cpu_time", sum->cpu_s) &&
          add_fixed(o, "speedup", ratio(sum->cpu_s, sum->wall_s)) &&
          add_fixed(o, "core_seconds", sum->core_s) &&
          add_fixed(o, "core_utilisation", utilisation(sum)) && add_number(o, "cores", sum->cores) &&

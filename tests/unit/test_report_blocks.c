@@ -151,6 +151,7 @@ static void end_shows_failures_reason_and_hint(void **state)
                                        .failed = 12,
                                        .skipped = 2,
                                        .unfinished = 30000,
+                                       .lost = 6,
                                        .wall_s = 10,
                                        .cpu_s = 5,
                                        .core_s = 75,
@@ -181,23 +182,24 @@ static void end_shows_failures_reason_and_hint(void **state)
     assert_int_equal(report_end(f->r, &e, &err), 0);
     read_out(f);
     report_destroy(f->r);
-    snprintf(expected, sizeof(expected),
-             "Failed tasks (5 of 12):\n"
-             "✗ a exit 3, %s/a/stderr.txt:\n"
-             "    | 3\n    | 4\n    | 5\n    | \n    | 7 ^[[2Jred\n"
-             "✗ b exit 3, attempt 3, %s/b/stderr.txt:\n"
-             "    | 30 %%\n    | last\\xff\n"
-             "✗ c exit 3, %s/c/stderr.txt:\n"
-             "    (it is empty; the end of stdout.txt:)\n"
-             "    | said here\n"
-             "✗ d exit 3, %s/d/stderr.txt:\n"
-             "    | %.300s...\n"
-             "✗ e exit 3, %s/e/stderr.txt:\n"
-             "Stopped: SIGTERM\n^[[2J\n"
-             "To go on: pilot-mpi --resume\n"
-             "Core utilisation: 94%% of 8 cores | Skipped: 2 | Unfinished: 30,000\n"
-             "Completed: 12345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)\n",
-             f->dir, f->dir, f->dir, f->dir, big, f->dir);
+    snprintf(
+        expected, sizeof(expected),
+        "Failed tasks (5 of 12):\n"
+        "✗ a exit 3, %s/a/stderr.txt:\n"
+        "    | 3\n    | 4\n    | 5\n    | \n    | 7 ^[[2Jred\n"
+        "✗ b exit 3, attempt 3, %s/b/stderr.txt:\n"
+        "    | 30 %%\n    | last\\xff\n"
+        "✗ c exit 3, %s/c/stderr.txt:\n"
+        "    (it is empty; the end of stdout.txt:)\n"
+        "    | said here\n"
+        "✗ d exit 3, %s/d/stderr.txt:\n"
+        "    | %.300s...\n"
+        "✗ e exit 3, %s/e/stderr.txt:\n"
+        "Stopped: SIGTERM\n^[[2J\n"
+        "To go on: pilot-mpi --resume\n"
+        "Core utilisation: 94%% of 8 cores | Skipped: 2 | Unfinished: 30,000 | Attempts lost: 6\n"
+        "Completed: 12345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)\n",
+        f->dir, f->dir, f->dir, f->dir, big, f->dir);
     assert_string_equal(f->out, expected);
 }
 
@@ -271,6 +273,7 @@ static void assert_summary(const struct fix *f)
     assert_true(number(o, "completed") == 1000000 && number(o, "failed") == 2);
     assert_true(number(o, "skipped") == 3 && number(o, "cancelled") == 4);
     assert_true(number(o, "unfinished") == 5 && number(o, "attempts") == 6);
+    assert_true(number(o, "lost") == 7);
     assert_true(number(o, "wall_time") == 12.5 && number(o, "cpu_time") == 40.125);
     assert_true(number(o, "speedup") == 3.21 && number(o, "core_seconds") == 43.75);
     assert_true(number(o, "core_utilisation") == 0.875 && number(o, "cores") == 4);
@@ -302,6 +305,7 @@ static void summary_file_has_everything(void **state)
                                        .cancelled = 4,
                                        .unfinished = 5,
                                        .attempts = 6,
+                                       .lost = 7,
                                        .wall_s = 12.5,
                                        .cpu_s = 40.125,
                                        .core_s = 43.75,
