@@ -223,7 +223,8 @@ struct pilot_result {
 };
 
 /* Called on rank 0 only, out of pilot_run, one at a time and never inside another call of this
- * library. The pilot waits for them: they must not take longer than half of lost_after_ms.
+ * library. The pilot waits for them, and starts nothing meanwhile; other nodes take nobody for lost
+ * for up to 10 minutes, or half of lost_after_ms where a firewall swallows datagrams.
  * on_complete and on_end are called after the change has been committed. */
 typedef void pilot_task_f(struct pilot *p, const struct pilot_result *result, void *arg);
 
@@ -249,7 +250,8 @@ int pilot_run(struct pilot *p, struct pilot_error *err);
 void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
 
 /* Frees p and leaves the MPI job; on rank 0, releases the other ranks if pilot_run was not called.
- * NULL does nothing. */
+ * NULL does nothing. Should a rank be lost in that very moment, so that MPI_Finalize hangs, the
+ * process ends after 20 s with what pilot_run returned (SIGALRM is used for that). */
 void pilot_destroy(struct pilot *p);
 
 /* Ends the process, destroying the pilot first if there still is one; call it at the end of main

@@ -606,8 +606,8 @@ void ranks_release(struct head *h)
 void ranks_fini(struct head *h)
 {
     agent_destroy(h->agent);
-    transport_close(h->local, true);
-    transport_close(h->local_agent_end, true);
+    transport_close(h->local, true, 0);
+    transport_close(h->local_agent_end, true, 0);
     for (int i = 0; h->ranks != NULL && i < h->rank_count; i++)
         free(h->ranks[i].hello);
     free(h->ranks);
