@@ -82,7 +82,7 @@ struct pilot_options {
     int64_t grace_ms;        /* between TERM and KILL */
     int64_t heartbeat_ms;    /* head and agents say that they are alive so often */
     int64_t lost_after_ms;   /* a node silent for so long is lost; an agent that hears nothing from
-                              * the head for so long kills its tasks and leaves */
+                              * the head for two thirds of it kills its tasks and leaves */
     unsigned max_lost;       /* a task whose attempts were lost with their node so often has failed;
                               * 0: never */
     int64_t walltime_ms;     /* the allocation ends so long after the start of this process, unless

@@ -263,14 +263,7 @@ static bool check_end(struct head *h, int64_t now_ms)
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
-        if (c.nodes_up == 0)
-            err_set(&err, PILOT_ELOST,
-                    "no node is left to run tasks; --resume goes on in a new "
-                    "allocation");
-        else
-            err_set(&err, PILOT_ELOST,
-                    "the tasks that are left need more cores than any remaining "
-                    "node has; --resume goes on in a new allocation");
+        loss_explain_stuck(h, &err);
         head_fail(h, &err);
         return true;
     }
@@ -290,7 +283,7 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
     other = doubt_next_ms(h);
     if (other < next)
         next = other;
-    other = ranks_next_ms(h);
+    other = loss_next_ms(h);
     if (other < next)
         next = other;
     if (h->agent != NULL && (other = agent_next_ms(h->agent)) < next)
@@ -312,7 +305,7 @@ static void loop(struct head *h)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
         doubt_turn(h, now_ms);
-        ranks_keep_alive(h, now_ms);
+        loss_turn(h, now_ms);
         hook_turn(h, now_ms);
         requests_take_inbox(h, now_ms);
         place(h, now_ms);
@@ -699,7 +692,6 @@ bool head_destroy(struct head *h)
     bool orderly;
 
     ranks_release(h);
-    orderly = !h->lost_ranks;
     hook_destroy(h);
     inbox_destroy(h->inbox);
     events_fini(h);
@@ -707,6 +699,7 @@ bool head_destroy(struct head *h)
     if (store_close(h->store, &err) < 0)
         log_error("%s", err.text);
     report_destroy(h->report);
+    orderly = ranks_dismiss(h);
     ranks_fini(h);
     sched_destroy(h->sched);
     sched_actions_fini(&h->actions);

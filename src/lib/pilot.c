@@ -295,10 +295,16 @@ static int serve_as_agent(struct pilot *p)
     /* The head decides when it is over; a launcher that signals every rank signals it too. */
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
-    if (agent_run(p->agent, p->mpi) == AGENT_RELEASED)
+    switch (agent_run(p->agent, p->mpi)) {
+    case AGENT_RELEASED:
         return PILOT_EXIT_COMPLETED;
-    p->left_early = true;
-    return PILOT_EXIT_PILOT;
+    case AGENT_DISMISSED:
+        p->left_early = true;
+        return PILOT_EXIT_COMPLETED;
+    default:
+        p->left_early = true;
+        return PILOT_EXIT_PILOT;
+    }
 }
 
 API int pilot_run(struct pilot *p, struct pilot_error *err)
