@@ -83,7 +83,7 @@ struct pilot_options {
     int64_t grace_ms;        /* between TERM and KILL */
     int64_t heartbeat_ms;    /* head and agents say that they are alive so often */
     int64_t lost_after_ms;   /* a node silent for so long is lost; an agent that hears nothing from
-                              * the head for so long kills its tasks and leaves */
+                              * the head for two thirds of it kills its tasks and leaves */
     unsigned max_lost;       /* a task whose attempts were lost with their node so often has failed;
                               * 0: never */
     int64_t walltime_ms;     /* the allocation ends so long after pilot_create, whatever the batch
@@ -224,7 +224,8 @@ struct pilot_result {
 };
 
 /* Called on rank 0 only, out of pilot_run, one at a time and never inside another call of this
- * library. The pilot waits for them: they must not take longer than half of lost_after_ms.
+ * library. The pilot waits for them, and starts nothing meanwhile; other nodes take nobody for lost
+ * for up to 10 minutes, or half of lost_after_ms where a firewall swallows datagrams.
  * on_complete and on_end are called after the change has been committed. */
 typedef void pilot_task_f(struct pilot *p, const struct pilot_result *result, void *arg);
 
@@ -250,7 +251,8 @@ int pilot_run(struct pilot *p, struct pilot_error *err);
 void pilot_get_summary(const struct pilot *p, struct pilot_summary *out);
 
 /* Frees p and leaves the MPI job; on rank 0, releases the other ranks if pilot_run was not called.
- * NULL does nothing. */
+ * NULL does nothing. Should a rank be lost in that very moment, so that MPI_Finalize hangs, the
+ * process ends after 20 s with what pilot_run returned (SIGALRM is used for that). */
 void pilot_destroy(struct pilot *p);
 
 /* Ends the process, destroying the pilot first if there still is one; call it at the end of main

@@ -57,6 +57,13 @@ while kill -0 $pid 2>/dev/null; do
     wait $pid
     status=$?
 done
+# srun's status is that of the worst rank, a lost one included. What the run came to is what rank 0
+# wrote down at its end; if it did not come to that, it is the pilot itself that failed.
+if [ "$workdir/summary.json" -nt "$pidfile" ]; then
+    status=$(sed -n 's/.*"exit_status":[^0-9]*\([0-9]*\).*/\1/p' "$workdir/summary.json")
+elif [ $status = 0 ]; then
+    status=4
+fi
 rm -f "$pidfile"
 
 [ $status != 3 ] || echo "Stopped before the end. To go on: sbatch slurm/many-nodes.sh $tasks"

@@ -30,15 +30,20 @@
 
 /* Life of an agent. Only set_state changes it.
  *
- *   GREETING --WELCOME(agent)--> READY --ASSIGN--> WORKING --BYE--> GONE
- *       |                                             |
- *       +------WELCOME(surplus)--> SURPLUS --BYE------|--> GONE
- *       any state --silence of the head--> ORPHANED   +--launcher lost--> GONE
+ *   GREETING --WELCOME(agent)--> READY --ASSIGN--> WORKING --BYE--> GONE --FINALIZE--> RELEASED
+ *       |                                             |              ^
+ *       |                                       launcher lost        |
+ *       |                                             v              |
+ *       +------WELCOME(surplus)-------------------> SURPLUS ---BYE---+
+ *
+ *       any state --LEAVE--> DISMISSED
+ *       any state --silence of the head, or the end of its process--> ORPHANED
  */
-enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, ORPHANED };
+enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, RELEASED, DISMISSED, ORPHANED };
 
 #define STARTING_MS 600000 /* silence of the head before tasks run, at most */
-#define LEAVING_MS 10000   /* for the last frames to get out of our hands */
+#define LEAVING_MS 1000    /* for the last frames to get out of our hands */
+#define REFUSED_BEATS 3    /* silent for so many heartbeats, and its port is closed: it has died */
 #define FRAME_FULL 65536   /* bytes; a frame this long is sent before more is put in */
 
 struct run {
@@ -68,7 +73,8 @@ struct agent {
     int epoll_fd;            /* of the launcher and the control socket */
     struct strmap xml;       /* CPU lists that have a topology file */
     struct buf out;          /* the frame of this turn */
-    int64_t heard_ms, sent_ms;
+    int64_t heard_ms, sent_ms, turned_ms;
+    bool asking; /* we were stopped: what the head wanted before it answers may be too old */
     int64_t oom_kills, counted_ms; /* memory_oom_kills, and when it was asked */
 };
 
@@ -146,9 +152,10 @@ static void tell_disk(struct agent *a, const struct attempt_result *result)
 }
 
 /* An attempt that never came to the launcher. */
-static void report_refusal(struct agent *a, const struct msg_run *m, const char *why)
+static void report_refusal(struct agent *a, const struct msg_run *m, enum attempt_reason reason,
+                           const char *why)
 {
-    struct attempt_result result = {.reason = REASON_SPAWN, .exit_code = -1};
+    struct attempt_result result = {.reason = reason, .exit_code = -1};
 
     result.start_wall_ms = result.end_wall_ms = clock_wall_ms();
     snprintf(result.message, sizeof(result.message), "%.*s", (int)sizeof(result.message) - 1, why);
@@ -279,34 +286,41 @@ static void judge_kill(struct agent *a, const struct run *run, struct attempt_re
     snprintf(r->message, sizeof(r->message), "the kernel killed it when the node had none left");
 }
 
-static void handle_run(struct agent *a, struct rd *body)
+static void start_run(struct agent *a, const struct msg_run *m)
 {
     struct pilot_error err;
+    uint32_t index = a->free_runs[a->free_count - 1];
+    struct run *run = &a->runs[index];
+    int rc = cpus_take(a->cpus, m->spec.cores, &run->cpus, &err);
+
+    if (rc == 0) {
+        rc = launch(a, index, m, &err);
+        if (rc < 0)
+            cpus_give(a->cpus, &run->cpus);
+    }
+    if (rc < 0) { /* a launcher that has died is no fault of the task's */
+        report_refusal(a, m, rc == PILOT_ELOST ? REASON_STOP : REASON_SPAWN, err.text);
+        return;
+    }
+    note_oom_kills(a, run);
+    run->task = m->task;
+    run->attempt = m->attempt;
+    run->used = true;
+    a->free_count--;
+}
+
+static void handle_run(struct agent *a, struct rd *body)
+{
     struct msg_run m;
-    struct run *run;
-    uint32_t index;
 
     if (msg_get_run(body, &m) < 0)
         BUG("a RUN message that does not decode");
-    if (a->state != WORKING || (a->free_count == 0 && grow_runs(a) < 0)) {
-        report_refusal(a, &m, "this node cannot take tasks now");
-        task_spec_fini(&m.spec);
-        return;
-    }
-    index = a->free_runs[a->free_count - 1];
-    run = &a->runs[index];
-    if (cpus_take(a->cpus, m.spec.cores, &run->cpus, &err) < 0) {
-        report_refusal(a, &m, err.text);
-    } else if (launch(a, index, &m, &err) < 0) {
-        cpus_give(a->cpus, &run->cpus);
-        report_refusal(a, &m, err.text);
-    } else {
-        note_oom_kills(a, run);
-        run->task = m.task;
-        run->attempt = m.attempt;
-        run->used = true;
-        a->free_count--;
-    }
+    if (a->state != WORKING || a->asking)
+        report_refusal(a, &m, REASON_STOP, "this node cannot take tasks now");
+    else if (a->free_count == 0 && grow_runs(a) < 0)
+        report_refusal(a, &m, REASON_SPAWN, "out of memory");
+    else
+        start_run(a, &m);
     task_spec_fini(&m.spec);
 }
 
@@ -340,14 +354,27 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
 
 /* ---- Coming and going ------------------------------------------------------------------------ */
 
-static void leave(struct agent *a)
+static void stop_tasks(struct agent *a)
 {
     control_destroy(a->control);
     a->control = NULL;
     launcher_stop(a->launcher);
     a->launcher = NULL;
+}
+
+static void on_bye(struct agent *a)
+{
+    stop_tasks(a);
     msg_put_empty(&a->out, MSG_GONE);
     set_state(a, GONE);
+}
+
+/* No sign of life of the head: it is told all the same, for it may live. */
+static void give_up_head(struct agent *a)
+{
+    stop_tasks(a);
+    msg_put_empty(&a->out, MSG_LEAVE);
+    set_state(a, ORPHANED);
 }
 
 static int prepare(struct agent *a, struct msg_ready *ready, struct pilot_error *err)
@@ -358,6 +385,8 @@ static int prepare(struct agent *a, struct msg_ready *ready, struct pilot_error 
 
     if (rc == 0 && a->site.workdir[0] != '\0')
         rc = launcher_configure(a->launcher, a->site.workdir, a->env, a->site.grace_ms, err);
+    if (rc == 0 && a->site.silence_ms > 0)
+        rc = launcher_watch(a->launcher, a->site.silence_ms, err);
     if (rc == 0 && a->site.workdir[0] != '\0')
         rc = site_make_dir(a->site.workdir, a->site.node, err);
     if (rc < 0)
@@ -380,6 +409,8 @@ static void handle_welcome(struct agent *a, struct rd *body)
     a->end_ms = a->site.left_ms == INT64_MAX ? INT64_MAX : clock_mono_ms() + a->site.left_ms;
     log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
                                                                                    : NULL);
+    if (a->site.heartbeat_ms > 0)
+        transport_beat(a->transport, a->site.heartbeat_ms);
     if (a->site.role == ROLE_SURPLUS) {
         launcher_stop(a->launcher);
         a->launcher = NULL;
@@ -478,12 +509,27 @@ static void handle_message(struct agent *a, unsigned type, struct rd *body)
         break;
     case MSG_PING:
         break;
+    case MSG_STILL:
+        a->asking = false;
+        break;
     case MSG_BYE:
-        leave(a);
+        on_bye(a);
+        break;
+    case MSG_FINALIZE:
+        set_state(a, RELEASED);
+        break;
+    case MSG_LEAVE:
+        stop_tasks(a);
+        set_state(a, DISMISSED);
         break;
     default:
         log_warn("ignoring a %s message from the head", msg_type_name(type));
     }
+}
+
+static bool is_over(const struct agent *a)
+{
+    return agent_ended(a) != AGENT_GOES_ON;
 }
 
 static void receive(struct agent *a, int64_t now_ms)
@@ -496,13 +542,13 @@ static void receive(struct agent *a, int64_t now_ms)
     size_t len;
     int peer, rc;
 
-    while (a->state != GONE && transport_recv(a->transport, &peer, &frame, &len) > 0) {
+    while (!is_over(a) && transport_recv(a->transport, &peer, &frame, &len) > 0) {
         a->heard_ms = now_ms;
         if (msg_open(&reader, frame, len, &err) < 0) {
             log_error("%s", err.text);
             continue;
         }
-        while ((rc = msg_next(&reader, &type, &body)) > 0 && a->state != GONE)
+        while ((rc = msg_next(&reader, &type, &body)) > 0 && !is_over(a))
             handle_message(a, type, &body);
         if (rc < 0)
             log_error("a message from the head is cut");
@@ -518,7 +564,9 @@ static void collect(struct agent *a)
         finish_run(a, &ev);
     if (rc < 0 && a->state == WORKING) {
         log_error("the launcher process of this node died; its tasks go to other nodes");
-        leave(a);
+        stop_tasks(a);
+        msg_put_empty(&a->out, MSG_GONE);
+        set_state(a, SURPLUS); /* the process stays: MPI is to be finalised by all */
     }
 }
 
@@ -546,36 +594,60 @@ static void take_requests(struct agent *a, int64_t now_ms)
 }
 
 /* How long the head may be silent; 0: for ever. Before tasks run it may be reading a long file, or
- * be in a program of the user's, and does not ping. */
+ * be in a program of the user's, and does not ping; unless its bells come through, for these are
+ * rung whatever it does. */
 static int64_t patience_ms(const struct agent *a)
 {
     if (transport_rank(a->transport) == 0)
         return 0; /* our own head */
-    if (a->state == WORKING || a->site.silence_ms > STARTING_MS)
+    if (a->state == GREETING || a->site.silence_ms > STARTING_MS)
+        return STARTING_MS;
+    if (a->state == WORKING || transport_signs(a->transport, 0).heard_ms > 0)
         return a->site.silence_ms;
     return STARTING_MS;
 }
 
-static void keep_alive(struct agent *a, int64_t now_ms)
+/* Was this process stopped for so long that the head may have given it up? Then what it has sent us
+ * meanwhile may run elsewhere: nothing is started before it has said that it still counts on us.
+ * (If all was stopped, as by scontrol suspend, it does.) */
+static void look_at_clock(struct agent *a, int64_t now_ms)
 {
     int64_t silence_ms = patience_ms(a);
 
-    if (silence_ms == 0 || a->state == GONE || a->state == ORPHANED)
-        return;
-    if (now_ms - a->heard_ms > silence_ms) {
-        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
-                  (double)silence_ms / 1000);
-        launcher_stop(a->launcher);
-        a->launcher = NULL;
-        set_state(a, ORPHANED);
-        return;
+    if (a->state == WORKING && silence_ms > 0 && now_ms - a->turned_ms > silence_ms) {
+        log_warn("this node was stopped for %.0f s", (double)(now_ms - a->turned_ms) / 1000);
+        a->asking = true;
+        a->heard_ms = now_ms;
+        msg_put_empty(&a->out, MSG_ASK);
     }
-    if (a->site.heartbeat_ms > 0 && a->out.len == 0 && now_ms - a->sent_ms >= a->site.heartbeat_ms)
+    a->turned_ms = now_ms;
+}
+
+static void keep_alive(struct agent *a, int64_t now_ms)
+{
+    int64_t silence_ms = patience_ms(a), silent_ms;
+    struct transport_signs head;
+
+    if (silence_ms == 0 || is_over(a))
+        return;
+    head = transport_signs(a->transport, 0);
+    silent_ms = now_ms - (head.heard_ms > a->heard_ms ? head.heard_ms : a->heard_ms);
+    if (head.refused && silent_ms > REFUSED_BEATS * a->site.heartbeat_ms && a->state != GREETING) {
+        log_error("the head has died; killing this node's tasks and leaving");
+        give_up_head(a);
+    } else if (silent_ms > silence_ms) {
+        log_error("nothing heard from the head for %.0f s; killing this node's tasks and leaving",
+                  (double)silent_ms / 1000);
+        give_up_head(a);
+    } else if (a->site.heartbeat_ms > 0 && a->out.len == 0 &&
+               now_ms - a->sent_ms >= a->site.heartbeat_ms) {
         msg_put_empty(&a->out, MSG_PING);
+    }
 }
 
 void agent_turn(struct agent *a, int64_t now_ms)
 {
+    look_at_clock(a, now_ms);
     receive(a, now_ms);
     collect(a);
     take_requests(a, now_ms);
@@ -590,7 +662,7 @@ int agent_fd(const struct agent *a)
 
 int64_t agent_next_ms(const struct agent *a)
 {
-    if (a->site.heartbeat_ms == 0 || a->state == GONE)
+    if (a->site.heartbeat_ms == 0 || agent_ended(a) != AGENT_GOES_ON)
         return INT64_MAX;
     return a->sent_ms + a->site.heartbeat_ms;
 }
@@ -598,8 +670,10 @@ int64_t agent_next_ms(const struct agent *a)
 enum agent_end agent_ended(const struct agent *a)
 {
     switch (a->state) {
-    case GONE:
+    case RELEASED:
         return AGENT_RELEASED;
+    case DISMISSED:
+        return AGENT_DISMISSED;
     case ORPHANED:
         return AGENT_HEAD_LOST;
     default:
@@ -626,7 +700,7 @@ int agent_create(struct agent **out, const struct agent_config *config, struct p
     strmap_init(&a->xml);
     msg_put_hello(&a->out, hello);
     free(hello);
-    a->heard_ms = clock_mono_ms();
+    a->heard_ms = a->turned_ms = clock_mono_ms();
     send_out(a, a->heard_ms);
     *out = a;
     return 0;
@@ -673,21 +747,18 @@ static void wait_for_something(struct agent *a, struct transport *t)
 
 enum agent_end agent_run(struct agent *a, struct transport *t)
 {
-    int64_t gone_ms = 0;
+    int64_t over_ms = 0;
 
     for (;;) {
         int64_t now_ms = clock_mono_ms();
 
         agent_turn(a, now_ms);
-        if (agent_ended(a) == AGENT_HEAD_LOST)
-            return AGENT_HEAD_LOST;
-        if (agent_ended(a) == AGENT_RELEASED) {
-            if (gone_ms == 0)
-                gone_ms = now_ms;
-            if (transport_idle(t))
-                return AGENT_RELEASED;
-            if (now_ms - gone_ms > LEAVING_MS)
-                return AGENT_HEAD_LOST; /* it has left before our last words reached it */
+        if (is_over(a)) {
+            if (over_ms == 0)
+                over_ms = now_ms;
+            /* Last words that do not get away, because the head is not there any more. */
+            if (transport_idle(t) || now_ms - over_ms > LEAVING_MS)
+                return agent_ended(a);
         }
         wait_for_something(a, t);
     }

@@ -37,8 +37,9 @@ int64_t agent_next_ms(const struct agent *a);
 
 enum agent_end {
     AGENT_GOES_ON,
-    AGENT_RELEASED,  /* the head said BYE, everything is down and GONE is sent */
-    AGENT_HEAD_LOST, /* nothing heard for too long; the tasks were killed */
+    AGENT_RELEASED,  /* everything is down, and all ranks finalise MPI now */
+    AGENT_DISMISSED, /* everything is down, but MPI must not be finalised: some rank was lost */
+    AGENT_HEAD_LOST, /* the head is dead or silent; the tasks were killed, MPI is left as it is */
 };
 enum agent_end agent_ended(const struct agent *a);
 

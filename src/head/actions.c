@@ -47,6 +47,8 @@ static void attempt_over(struct head *h, const struct sched_action *a, node_id_t
                        .result = *result};
 
     sched_get_task(h->sched, a->task, &info);
+    h->summary.attempts++;
+    h->summary.lost += result->reason == REASON_LOST;
     n.failures = info.failures;
     n.event = a->status > TASK_RUNNING && events_want(h, a->status);
     if (n.event && (n.text = strdup(cpus)) == NULL)
@@ -102,10 +104,9 @@ void actions_do(struct head *h)
     carry_out(h, NODE_ID_NONE, "", NULL);
 }
 
-static void count_attempt(struct head *h, const struct head_task *task,
-                          const struct attempt_result *r)
+static void count_usage(struct head *h, const struct head_task *task,
+                        const struct attempt_result *r)
 {
-    h->summary.attempts++;
     h->summary.cpu_s += (double)(r->user_us + r->sys_us) / 1e6;
     h->summary.core_s += (double)task->cores * (double)(r->end_wall_ms - r->start_wall_ms) / 1e3;
 }
@@ -124,7 +125,7 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
     sched_get_task(h->sched, m->task, &info);
     if (info.status != TASK_RUNNING || info.attempts != m->attempt || info.node != node)
         return; /* of a node that had been given up */
-    count_attempt(h, task, &m->result);
+    count_usage(h, task, &m->result);
     if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     carry_out(h, node, m->cpus, &m->result);

@@ -279,15 +279,7 @@ static bool check_end(struct head *h, int64_t now_ms)
             drain_late(h, c.late, now_ms);
             return true;
         }
-
-        if (c.nodes_up == 0)
-            err_set(&err, PILOT_ELOST,
-                    "no node is left to run tasks; --resume goes on in a new "
-                    "allocation");
-        else
-            err_set(&err, PILOT_ELOST,
-                    "the tasks that are left need more cores or memory than any remaining "
-                    "node has; --resume goes on in a new allocation");
+        loss_explain_stuck(h, &err);
         head_fail(h, &err);
         return true;
     }
@@ -311,7 +303,7 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
     other = doubt_next_ms(h);
     if (other < next)
         next = other;
-    other = ranks_next_ms(h);
+    other = loss_next_ms(h);
     if (other < next)
         next = other;
     other = drain_next_ms(h);
@@ -336,7 +328,7 @@ static void loop(struct head *h)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
         doubt_turn(h, now_ms);
-        ranks_keep_alive(h, now_ms);
+        loss_turn(h, now_ms);
         hook_turn(h, now_ms);
         if (!disk_holds_state(h)) /* they are kept there as well as here */
             requests_take_inbox(h, now_ms);
@@ -760,7 +752,6 @@ bool head_destroy(struct head *h)
     bool orderly;
 
     ranks_release(h);
-    orderly = !h->lost_ranks;
     hook_destroy(h);
     inbox_destroy(h->inbox);
     events_fini(h);
@@ -768,6 +759,7 @@ bool head_destroy(struct head *h)
     if (store_close(h->store, &err) < 0)
         log_error("%s", err.text);
     report_destroy(h->report);
+    orderly = ranks_dismiss(h);
     ranks_fini(h);
     sched_destroy(h->sched);
     sched_actions_fini(&h->actions);

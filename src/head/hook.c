@@ -611,7 +611,7 @@ void hook_end(struct head *h, int exit_status)
         if (k->out.len == 0 && k->out_fd >= 0)
             shutdown(k->out_fd, SHUT_WR);
         ranks_serve(h);
-        head_wait(h, ranks_next_ms(h) < until_ms ? ranks_next_ms(h) : until_ms);
+        head_wait(h, loss_next_ms(h) < until_ms ? loss_next_ms(h) : until_ms);
     }
     if (k->state == HOOK_ENDING && !k->own_stdio)
         log_warn("the hook did not leave within %.0f s after its end of input; killing it",

@@ -2,7 +2,8 @@
 /* What the files of the head share. Who owns what:
  *
  *   head.c     the loop and its order, stopping, the end
- *   ranks.c    ranks and nodes: joining, cores, heartbeats, loss, leaving
+ *   ranks.c    ranks and nodes: joining, cores, messages, leaving
+ *   loss.c     heartbeats, and who is lost
  *   tasks.c    the table of tasks: resuming, giving them to the core
  *   intake.c   new tasks: out of files, from hooks, from clients, from a program
  *   events.c   ends of tasks that somebody is to be told and has to answer
@@ -50,7 +51,7 @@ struct node {
     bool has_agent;             /* false: the head's node with --head-only */
     bool no_room;               /* for output, said its agent last */
     struct buf out;             /* the frame of this turn */
-    int64_t heard_ms, sent_ms;
+    int64_t sent_ms;
 };
 
 /* What is known of each rank of the MPI job (of the one process, without MPI). */
@@ -58,7 +59,8 @@ struct rank {
     struct msg_hello *hello; /* owned; while joining */
     node_id_t node;          /* NODE_ID_NONE: not heard of */
     bool is_agent;           /* of that node; the others only wait for BYE */
-    bool gone, lost;
+    bool gone, lost, late;   /* late: it has spoken after it was lost */
+    int64_t heard_ms;
 };
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
@@ -178,7 +180,7 @@ struct head {
     unsigned node_count;
     struct rank *ranks;
     int rank_count;
-    int64_t surplus_pinged_ms;
+    int64_t surplus_pinged_ms, listened_ms;
     unsigned cores; /* used, over all nodes */
     bool virtual_cores;
     bool lost_ranks, released;
@@ -232,17 +234,31 @@ int ranks_join(struct head *h, const struct head_config *config, struct pilot_er
 int ranks_assign(struct head *h, struct pilot_error *err);
 struct buf *node_frame(struct head *h, node_id_t node); /* to append messages to */
 void ranks_receive(struct head *h, int64_t now_ms);     /* handles all that has come */
-void ranks_keep_alive(struct head *h, int64_t now_ms);
-void ranks_send(struct head *h, int64_t now_ms); /* the frames of this turn */
-void ranks_serve(struct head *h);                /* one turn of all that: outside the loop */
-int64_t ranks_next_ms(const struct head *h);
+void ranks_send(struct head *h, int64_t now_ms);        /* the frames of this turn */
+void ranks_serve(struct head *h);                       /* one turn of all that: outside the loop */
+void ranks_tell(struct head *h, int rank, enum msg_type type);   /* at once, no body */
 unsigned ranks_largest(const struct head *h, const char **name); /* cores of the largest node */
 /* Memory of the node that has most; 0: there is one of which it is not known. */
 int64_t ranks_most_memory(const struct head *h, const char **name);
 /* Is there a node with so much of both? Nodes that were lost count too. */
 bool ranks_can_hold(const struct head *h, unsigned cores, int64_t memory);
-void ranks_release(struct head *h); /* BYE to all, waits (bounded) */
+void ranks_release(struct head *h); /* BYE to all, waits (bounded) for their tasks' end */
+/* The last word to all, when nothing remains to be done but to leave. False: some rank was lost, so
+ * that MPI must not be finalised. */
+bool ranks_dismiss(struct head *h);
 void ranks_fini(struct head *h);
+
+/* loss.c */
+int64_t
+loss_agents_patience_ms(const struct head *h); /* how long an agent waits for a sign of us */
+void loss_turn(struct head *h, int64_t now_ms);
+int64_t loss_next_ms(const struct head *h);
+void loss_of_rank(struct head *h, int rank, const char *why); /* and of the node it is agent of */
+void loss_drop_rank(struct head *h, int rank);                /* no word to it, none from it */
+void loss_handle_gone(struct head *h, int rank);
+void loss_late_word(struct head *h, int rank); /* a message of a lost rank has come */
+/* Why the nodes that are left can run nothing of what is left. */
+void loss_explain_stuck(const struct head *h, struct pilot_error *err);
 
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: ranks and nodes, and all messages to and from them. Several ranks on one host are one node:
  * the lowest rank is its agent and gets the union of their CPUs, the others sleep. The head never
- * waits for one rank: a silent one is lost, and what it ran goes back to the core. */
+ * waits for one rank: who is silent is lost (loss.c). */
 #include "head/impl.h"
 
 #include <stdio.h>
@@ -15,7 +15,8 @@
 #include "common/log.h"
 
 #define JOIN_MS 60000    /* for the slowest rank to come out of MPI_Init and say hello */
-#define RELEASE_MS 15000 /* on top of the grace time, for agents to end their tasks and leave */
+#define RELEASE_MS 15000 /* on top of the grace time, for agents to end their tasks */
+#define DISMISS_MS 1000  /* for the last frames to get out of our hands */
 #define IN_FRAME_MAX 65536
 
 static void handle_message(struct head *h, int rank, unsigned type, struct rd *body,
@@ -35,8 +36,7 @@ static void handle_frame(struct head *h, int rank, const void *frame, size_t len
         log_error("rank %d: %s", rank, err.text);
         return;
     }
-    if (h->ranks[rank].node != NODE_ID_NONE && h->ranks[rank].is_agent)
-        h->nodes[h->ranks[rank].node].heard_ms = now_ms;
+    h->ranks[rank].heard_ms = now_ms;
     while ((rc = msg_next(&reader, &type, &body)) > 0)
         handle_message(h, rank, type, &body, now_ms);
     if (rc < 0)
@@ -50,7 +50,9 @@ void ranks_receive(struct head *h, int64_t now_ms)
     int peer;
 
     while (h->mpi != NULL && transport_recv(h->mpi, &peer, &frame, &len) > 0)
-        if (!h->ranks[peer].lost)
+        if (h->ranks[peer].lost)
+            loss_late_word(h, peer);
+        else
             handle_frame(h, peer, frame, len, now_ms);
     while (h->local != NULL && transport_recv(h->local, &peer, &frame, &len) > 0)
         handle_frame(h, 0, frame, len, now_ms);
@@ -68,36 +70,6 @@ static void handle_hello(struct head *h, int rank, struct rd *body)
         return;
     }
     h->ranks[rank].hello = m;
-}
-
-static void send_bye(struct head *h, int rank)
-{
-    struct buf frame;
-
-    buf_init(&frame);
-    msg_put_empty(&frame, MSG_BYE);
-    transport_send(rank == 0 ? h->local : h->mpi, rank, frame.data, frame.len);
-    buf_fini(&frame);
-}
-
-static void lose(struct head *h, node_id_t id, const char *why)
-{
-    struct node *n = &h->nodes[id];
-    bool up = n->state == NODE_UP;
-
-    if (n->state == NODE_LOST)
-        return;
-    n->state = NODE_LOST;
-    log_warn("node %s is lost: %s", n->name, why);
-    if (n->transport == h->mpi && h->mpi != NULL) {
-        send_bye(h,
-                 n->peer); /* if it was only frozen, it must not go on with what runs elsewhere */
-        transport_drop(h->mpi, n->peer);
-        h->ranks[n->peer].lost = true;
-        h->lost_ranks = true;
-    }
-    if (up)
-        actions_node_lost(h, id, clock_mono_ms());
 }
 
 static void handle_ready(struct head *h, struct node *n, struct rd *body)
@@ -155,17 +127,6 @@ static void handle_room(struct head *h, node_id_t id, struct rd *body, int64_t n
     free(m);
 }
 
-static void handle_gone(struct head *h, int rank)
-{
-    struct rank *r = &h->ranks[rank];
-
-    r->gone = true;
-    if (r->is_agent && !h->released)
-        lose(h, r->node, "its agent has left");
-    else if (r->is_agent)
-        h->nodes[r->node].state = NODE_LEFT;
-}
-
 static void handle_message(struct head *h, int rank, unsigned type, struct rd *body, int64_t now_ms)
 {
     struct rank *r = &h->ranks[rank];
@@ -173,7 +134,11 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
     if (type == MSG_HELLO) {
         handle_hello(h, rank, body);
     } else if (type == MSG_GONE) {
-        handle_gone(h, rank);
+        loss_handle_gone(h, rank);
+    } else if (type == MSG_LEAVE) {
+        loss_of_rank(h, rank, "it has left");
+    } else if (type == MSG_ASK) {
+        ranks_tell(h, rank, MSG_STILL);
     } else if (type == MSG_PING) {
         return;
     } else if (!r->is_agent) {
@@ -192,6 +157,16 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
 }
 
 /* ---- Sending --------------------------------------------------------------------------------- */
+
+void ranks_tell(struct head *h, int rank, enum msg_type type)
+{
+    struct buf frame;
+
+    buf_init(&frame);
+    msg_put_empty(&frame, type);
+    transport_send(rank == 0 ? h->local : h->mpi, rank, frame.data, frame.len);
+    buf_fini(&frame);
+}
 
 static void send_frame(struct head *h, struct node *n, int64_t now_ms)
 {
@@ -220,59 +195,6 @@ void ranks_send(struct head *h, int64_t now_ms)
             send_frame(h, &h->nodes[i], now_ms);
     if (h->mpi != NULL)
         transport_flush(h->mpi);
-}
-
-static void send_surplus(struct head *h, enum msg_type type)
-{
-    struct buf frame;
-
-    buf_init(&frame);
-    msg_put_empty(&frame, type);
-    for (int i = 1; i < h->rank_count; i++)
-        if (!h->ranks[i].is_agent && !h->ranks[i].lost && h->ranks[i].node != NODE_ID_NONE)
-            transport_send(h->mpi, i, frame.data, frame.len);
-    buf_fini(&frame);
-}
-
-static int64_t ping_ms(const struct head *h)
-{
-    return h->opt->heartbeat_ms;
-}
-
-void ranks_keep_alive(struct head *h, int64_t now_ms)
-{
-    if (h->mpi == NULL)
-        return;
-    for (unsigned i = 0; i < h->node_count; i++) {
-        struct node *n = &h->nodes[i];
-
-        if (n->transport != h->mpi || n->state == NODE_LOST || n->state == NODE_LEFT)
-            continue;
-        if (now_ms - n->heard_ms > h->opt->lost_after_ms) {
-            char why[80];
-
-            snprintf(why, sizeof(why), "nothing heard from it for %.0f s",
-                     (double)h->opt->lost_after_ms / 1000);
-            lose(h, i, why);
-        } else if (n->out.len == 0 && now_ms - n->sent_ms >= ping_ms(h)) {
-            msg_put_empty(&n->out, MSG_PING);
-        }
-    }
-    if (now_ms - h->surplus_pinged_ms >= ping_ms(h)) {
-        send_surplus(h, MSG_PING);
-        h->surplus_pinged_ms = now_ms;
-    }
-}
-
-int64_t ranks_next_ms(const struct head *h)
-{
-    int64_t next = INT64_MAX;
-
-    for (unsigned i = 0; h->mpi != NULL && i < h->node_count; i++)
-        if (h->nodes[i].transport == h->mpi && h->nodes[i].state != NODE_LOST &&
-            h->nodes[i].sent_ms + ping_ms(h) < next)
-            next = h->nodes[i].sent_ms + ping_ms(h);
-    return next;
 }
 
 /* ---- Joining --------------------------------------------------------------------------------- */
@@ -364,8 +286,7 @@ static int form_nodes(struct head *h, struct pilot_error *err)
             if (h->stop == STOP_NOT)
                 log_warn("rank %d did not answer within %d s; going on without it", i,
                          JOIN_MS / 1000);
-            transport_drop(h->mpi, i);
-            h->ranks[i].lost = h->lost_ranks = true;
+            loss_drop_rank(h, i);
             continue;
         }
         if (strcmp(m->version, pilot_version()) != 0)
@@ -445,7 +366,7 @@ static void send_welcomes(struct head *h)
         if (h->ranks[i].node == NODE_ID_NONE || (i == 0 && h->agent == NULL))
             continue;
         n = &h->nodes[h->ranks[i].node];
-        m->silence_ms = i != 0 ? h->opt->lost_after_ms : 0; /* our own agent shares our fate */
+        m->silence_ms = i != 0 ? loss_agents_patience_ms(h) : 0; /* our own shares our fate */
         m->heartbeat_ms = i != 0 ? h->opt->heartbeat_ms : 0;
         m->role = h->ranks[i].is_agent ? ROLE_AGENT : ROLE_SURPLUS;
         snprintf(m->node, sizeof(m->node), "%s", n->name);
@@ -454,8 +375,7 @@ static void send_welcomes(struct head *h)
         msg_put_welcome(&frame, m);
         transport_send(i == 0 ? h->local : h->mpi, i == 0 ? 0 : i, frame.data, frame.len);
         buf_fini(&frame);
-        if (h->ranks[i].is_agent)
-            n->heard_ms = n->sent_ms = clock_mono_ms();
+        h->ranks[i].heard_ms = n->sent_ms = clock_mono_ms();
     }
     free(m);
 }
@@ -477,6 +397,8 @@ int ranks_join(struct head *h, const struct head_config *config, struct pilot_er
     rc = own_agent(h, config, err);
     if (rc < 0)
         return rc;
+    if (h->mpi != NULL)
+        transport_beat(h->mpi, h->opt->heartbeat_ms);
     serve_until(h, all_said_hello, until_ms);
     rc = form_nodes(h, err);
     if (rc < 0)
@@ -491,7 +413,7 @@ int ranks_join(struct head *h, const struct head_config *config, struct pilot_er
         serve_until(h, none_joining, until_ms);
     for (unsigned i = 0; i < h->node_count; i++) {
         if (h->nodes[i].state == NODE_JOINING)
-            lose(h, i, "it did not become ready");
+            loss_of_rank(h, h->nodes[i].peer, "it did not become ready");
         any = any || h->nodes[i].state == NODE_READY;
     }
     if (h->stop != STOP_NOT)
@@ -616,7 +538,7 @@ void ranks_serve(struct head *h)
 {
     int64_t now_ms = clock_mono_ms();
 
-    ranks_keep_alive(h, now_ms);
+    loss_turn(h, now_ms);
     ranks_send(h, now_ms);
     if (h->agent != NULL)
         agent_turn(h->agent, now_ms);
@@ -632,22 +554,39 @@ void ranks_release(struct head *h)
     h->released = true;
     for (int i = 0; i < h->rank_count; i++)
         if (!h->ranks[i].lost && !h->ranks[i].gone && (i != 0 || h->agent != NULL))
-            send_bye(h, i);
+            ranks_tell(h, i, MSG_BYE);
     for (unsigned i = 0; i < h->node_count; i++)
         buf_clear(&h->nodes[i].out);
     if (h->mpi != NULL)
         transport_flush(h->mpi);
     serve_until(h, everybody_gone, until_ms);
     for (int i = 1; i < h->rank_count; i++)
-        if (!h->ranks[i].gone)
-            h->lost_ranks = true;
+        if (!h->ranks[i].gone && !h->ranks[i].lost)
+            loss_of_rank(h, i, "it does not end");
+}
+
+static bool all_sent(const struct head *h)
+{
+    return transport_idle(h->mpi);
+}
+
+bool ranks_dismiss(struct head *h)
+{
+    if (h->mpi == NULL)
+        return true;
+    for (int i = 1; i < h->rank_count; i++)
+        if (!h->ranks[i].lost)
+            ranks_tell(h, i, h->lost_ranks ? MSG_LEAVE : MSG_FINALIZE);
+    transport_flush(h->mpi);
+    serve_until(h, all_sent, clock_mono_ms() + DISMISS_MS);
+    return !h->lost_ranks;
 }
 
 void ranks_fini(struct head *h)
 {
     agent_destroy(h->agent);
-    transport_close(h->local, true);
-    transport_close(h->local_agent_end, true);
+    transport_close(h->local, true, 0);
+    transport_close(h->local_agent_end, true, 0);
     for (int i = 0; h->ranks != NULL && i < h->rank_count; i++)
         free(h->ranks[i].hello);
     free(h->ranks);

@@ -5,7 +5,11 @@
  * It is a child subreaper above the slots: as long as a slot lives, that slot gets the orphans of
  * its task; when a slot dies they come here, so every child that is not a slot is to be killed. The
  * end of the agent is seen as the end of the stream on the socket, and, should a stray process hold
- * a copy of the agent's end, as a death signal. */
+ * a copy of the agent's end, as a death signal.
+ *
+ * An agent that is stopped counts as dead after a while, if it has asked for that. Looks at it are
+ * counted, not the time between them: if the guardian was stopped too, all was, and nothing has
+ * happened meanwhile. */
 #include "launch/guardian.h"
 
 #include <errno.h>
@@ -25,6 +29,7 @@
 #include <unistd.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "launch/slot.h"
 #include "launch/tree.h"
 #include "launch/wire.h"
@@ -33,6 +38,7 @@
 #define FORK_PAUSE_MS 20
 #define SWEEP_FIRST_MS 2
 #define SWEEP_LAST_MS 100
+#define WATCH_LOOKS 8 /* that find the agent stopped, one after the other */
 
 extern char **environ;
 
@@ -47,7 +53,10 @@ struct guardian {
     int sigfd;
     pid_t self;
     pid_t agent;
-    int sweep_ms; /* until the next pass, SWEEP only */
+    int sweep_ms;     /* until the next pass, SWEEP only */
+    int64_t watch_ms; /* between two looks at the agent, 0: none */
+    int64_t look_ms;  /* the next one */
+    unsigned stopped; /* looks that found it stopped */
     struct wire_rx rx;
     struct buf out;
     struct wire_config config;
@@ -242,6 +251,30 @@ static void handle_config(struct guardian *g, const void *payload, size_t len)
         memcg_prepare(&g->group, g->agent);
 }
 
+static void handle_watch(struct guardian *g, const void *payload, size_t len)
+{
+    int64_t patience_ms;
+
+    if (wire_get_number(payload, len, &patience_ms) < 0)
+        leave(g);
+    g->watch_ms = patience_ms / WATCH_LOOKS + 1;
+    g->look_ms = clock_mono_ms() + g->watch_ms;
+    g->stopped = 0;
+}
+
+static void look_at_agent(struct guardian *g)
+{
+    int64_t now_ms = clock_mono_ms();
+    struct tree_proc agent;
+
+    if (g->watch_ms == 0 || now_ms < g->look_ms)
+        return;
+    g->look_ms = now_ms + g->watch_ms;
+    g->stopped = tree_look(g->agent, &agent) && agent.stopped ? g->stopped + 1 : 0;
+    if (g->stopped == WATCH_LOOKS)
+        leave(g);
+}
+
 static void receive(struct guardian *g)
 {
     ssize_t n = wire_recv(&g->rx, g->sock, MSG_DONTWAIT, NULL);
@@ -259,6 +292,8 @@ static void receive(struct guardian *g)
             handle_config(g, payload, len);
         else if (type == WIRE_WANT)
             handle_want(g);
+        else if (type == WIRE_WATCH)
+            handle_watch(g, payload, len);
         else
             leave(g);
     }
@@ -266,11 +301,23 @@ static void receive(struct guardian *g)
         leave(g);
 }
 
+static int poll_timeout(const struct guardian *g)
+{
+    int64_t wait_ms = g->watch_ms > 0 ? g->look_ms - clock_mono_ms() : -1;
+
+    if (g->watch_ms > 0 && wait_ms < 0)
+        wait_ms = 0;
+    if (g->state == GUARDIAN_SWEEP && (wait_ms < 0 || g->sweep_ms < wait_ms))
+        wait_ms = g->sweep_ms;
+    return (int)wait_ms;
+}
+
 static void turn(struct guardian *g)
 {
     struct pollfd fds[2] = {{.fd = g->sigfd, .events = POLLIN}, {.fd = g->sock, .events = POLLIN}};
 
-    (void)poll(fds, 2, g->state == GUARDIAN_SWEEP ? g->sweep_ms : -1);
+    (void)poll(fds, 2, poll_timeout(g));
+    look_at_agent(g);
     if (fds[0].revents != 0) {
         drain_signals(g);
         if (getppid() != g->agent)

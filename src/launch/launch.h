@@ -36,6 +36,11 @@ int launcher_start(struct launcher **out, struct pilot_error *err);
 int launcher_configure(struct launcher *l, const char *workdir, char *const *env, int64_t grace_ms,
                        struct pilot_error *err);
 
+/* From now on, when this process has been stopped (SIGSTOP) for patience_ms, all that the launcher
+ * runs is killed as if this process had died: somebody else may have been told to run it.
+ * PILOT_ELOST. */
+int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *err);
+
 struct launch_request {
     uint64_t key;        /* the caller's name for this attempt; comes back in the event */
     const char *id;      /* task id: directory below workdir */

@@ -571,6 +571,16 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
     return 0;
 }
 
+int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *err)
+{
+    buf_clear(&l->scratch);
+    wire_put_watch(&l->scratch, patience_ms);
+    if (l->state == LAUNCHER_LOST || !buf_ok(&l->scratch) ||
+        conn_send(l->guardian, &l->scratch) < 0)
+        return err_set(err, PILOT_ELOST, "the launcher has died");
+    return 0;
+}
+
 /* Waits until the other side of fd has closed it. */
 static bool wait_for_end(int fd, int64_t deadline_ms)
 {

@@ -57,6 +57,7 @@ bool tree_look(pid_t pid, struct tree_proc *out)
                &state, &out->ppid, &out->sid, &out->start) != 4)
         return false;
     out->zombie = state == 'Z' || state == 'X';
+    out->stopped = state == 'T' || state == 't';
     return true;
 }
 

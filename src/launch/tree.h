@@ -14,7 +14,8 @@ struct tree_proc {
     pid_t sid;
     unsigned long long start; /* clock ticks since boot */
     bool zombie;
-    bool member; /* used while searching */
+    bool stopped; /* by SIGSTOP and the like, or a debugger */
+    bool member;  /* used while searching */
 };
 
 /* Zero it before first use. */

@@ -170,6 +170,11 @@ void wire_put_gone(struct buf *b, pid_t pid)
     put_number(b, WIRE_GONE, pid);
 }
 
+void wire_put_watch(struct buf *b, int64_t patience_ms)
+{
+    put_number(b, WIRE_WATCH, patience_ms < INT_MAX ? patience_ms : INT_MAX);
+}
+
 int wire_get_number(const void *payload, size_t len, int64_t *out)
 {
     struct rd r;

@@ -26,7 +26,8 @@
     X(GONE, 5)   /* guardian -> agent: a slot has ended, and nothing of its task is left */        \
     X(RUN, 6)    /* agent -> slot: run this task */                                                \
     X(KILL, 7)   /* agent -> slot: end it */                                                       \
-    X(RESULT, 8) /* slot -> agent: it has ended */
+    X(RESULT, 8) /* slot -> agent: it has ended */                                                 \
+    X(WATCH, 9)  /* agent -> guardian: end everything when I am stopped for so many ms */
 
 #define WIRE_ENUM(name, number) WIRE_##name = (number),
 enum wire_type { WIRE_MESSAGES(WIRE_ENUM) };
@@ -72,6 +73,7 @@ void wire_put_want(struct buf *b);
 void wire_put_slot(struct buf *b, pid_t pid);
 void wire_put_noslot(struct buf *b, int errnum);
 void wire_put_gone(struct buf *b, pid_t pid);
+void wire_put_watch(struct buf *b, int64_t patience_ms);
 void wire_put_run(struct buf *b, const struct launch_request *req);
 void wire_put_kill(struct buf *b, const struct wire_kill *k);
 void wire_put_result(struct buf *b, const struct launch_event *ev);

@@ -36,6 +36,7 @@ struct pilot {
     pilot_end_f *on_end;
     void *on_complete_arg, *on_start_arg, *on_end_arg;
     bool ran, left_early;
+    int status; /* with which the process ends, should leaving MPI hang */
 };
 
 /* One at a time; whether MPI has been and gone, and whether it was left unfinalised: facts of the
@@ -327,10 +328,16 @@ static int serve_as_agent(struct pilot *p)
     /* The head decides when it is over; a launcher that signals every rank signals it too. */
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
-    if (agent_run(p->agent, p->mpi) == AGENT_RELEASED)
+    switch (agent_run(p->agent, p->mpi)) {
+    case AGENT_RELEASED:
         return PILOT_EXIT_COMPLETED;
-    p->left_early = true;
-    return PILOT_EXIT_PILOT;
+    case AGENT_DISMISSED:
+        p->left_early = true;
+        return PILOT_EXIT_COMPLETED;
+    default:
+        p->left_early = true;
+        return PILOT_EXIT_PILOT;
+    }
 }
 
 API int pilot_run(struct pilot *p, struct pilot_error *err)
@@ -338,9 +345,8 @@ API int pilot_run(struct pilot *p, struct pilot_error *err)
     if (p->ran)
         return err_set(err, PILOT_ESTATE, "the run is over; create a new pilot for another one");
     p->ran = true;
-    if (p->head == NULL)
-        return serve_as_agent(p);
-    return run_head(p, err);
+    p->status = p->head == NULL ? serve_as_agent(p) : run_head(p, err);
+    return p->status;
 }
 
 API void pilot_get_summary(const struct pilot *p, struct pilot_summary *out)
@@ -365,7 +371,7 @@ API void pilot_destroy(struct pilot *p)
         orderly = !p->left_early;
         agent_destroy(p->agent);
     }
-    transport_close(p->mpi, orderly);
+    transport_close(p->mpi, orderly, p->status < 0 ? PILOT_EXIT_USAGE : p->status);
     mpi_over = mpi_over || p->mpi != NULL;
     mpi_abandoned = !orderly;
     strv_free(p->environ_before);
@@ -379,9 +385,11 @@ API void pilot_destroy(struct pilot *p)
 
 API void pilot_exit(int status)
 {
-    pilot_destroy(the_pilot);
     if (status < 0)
         status = PILOT_EXIT_USAGE;
+    if (the_pilot != NULL)
+        the_pilot->status = status;
+    pilot_destroy(the_pilot);
     if (!mpi_abandoned)
         exit(status);
     fflush(NULL);

@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 3
+#define MSG_VERSION 4
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -27,20 +27,24 @@
 
 /*       name      number  direction */
 #define MSG_LIST(X)                                                                                \
-    X(HELLO, 1)    /* rank -> head: who I am, what I may use */                                    \
-    X(WELCOME, 2)  /* head -> rank: your role, your node's CPUs, where things are */               \
-    X(READY, 3)    /* agent -> head: so many cores, or why not */                                  \
-    X(ASSIGN, 4)   /* head -> agent: use so many of them */                                        \
-    X(RUN, 5)      /* head -> agent: start this attempt */                                         \
-    X(KILL, 6)     /* head -> agent: end this attempt */                                           \
-    X(ENDED, 7)    /* agent -> head: this attempt has ended */                                     \
-    X(PING, 8)     /* both: I am alive */                                                          \
-    X(BYE, 9)      /* head -> rank: leave */                                                       \
-    X(GONE, 10)    /* agent -> head: nothing of mine is left, I am leaving */                      \
-    X(REQUEST, 11) /* agent -> head: a client of the node's control socket asks (JSON) */          \
-    X(REPLY, 12)   /* head -> agent: the answer to it (JSON) */                                    \
-    X(PROBE, 13)   /* head -> agent: is there room for output again? */                            \
-    X(ROOM, 14)    /* agent -> head: there is, or there is none */
+    X(HELLO, 1)     /* rank -> head: who I am, what I may use */                                   \
+    X(WELCOME, 2)   /* head -> rank: your role, your node's CPUs, where things are */              \
+    X(READY, 3)     /* agent -> head: so many cores, or why not */                                 \
+    X(ASSIGN, 4)    /* head -> agent: use so many of them */                                       \
+    X(RUN, 5)       /* head -> agent: start this attempt */                                        \
+    X(KILL, 6)      /* head -> agent: end this attempt */                                          \
+    X(ENDED, 7)     /* agent -> head: this attempt has ended */                                    \
+    X(PING, 8)      /* both: I am alive */                                                         \
+    X(BYE, 9)       /* head -> rank: end what runs, say GONE */                                    \
+    X(GONE, 10)     /* agent -> head: nothing of mine is left, I only wait for the end now */      \
+    X(REQUEST, 11)  /* agent -> head: a client of the node's control socket asks (JSON) */         \
+    X(REPLY, 12)    /* head -> agent: the answer to it (JSON) */                                   \
+    X(FINALIZE, 13) /* head -> rank: nobody was lost; leave, with MPI_Finalize as I do */          \
+    X(LEAVE, 14) /* both: the head: end what runs and leave without MPI_Finalize; a rank: I do */  \
+    X(ASK, 15)   /* agent -> head: I was stopped for a while, do you still count on me? */         \
+    X(STILL, 16) /* head -> agent: yes; what I sent before this may be too old */                  \
+    X(PROBE, 17) /* head -> agent: is there room for output again? */                              \
+    X(ROOM, 18)  /* agent -> head: there is, or there is none */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -130,7 +134,7 @@ void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
 void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
 void msg_put_room(struct buf *frame, const struct msg_room *m);
-void msg_put_empty(struct buf *frame, enum msg_type type); /* PING, BYE, GONE, PROBE */
+void msg_put_empty(struct buf *frame, enum msg_type type); /* those without a body */
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
 struct msg_reader {

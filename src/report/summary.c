@@ -176,6 +176,7 @@ static void usage_line(struct screen *s, const struct pilot_summary *sum)
              text_count(n, sum->cores), sum->cores == 1 ? "" : "s");
     count_part(b, "Skipped", sum->skipped);
     count_part(b, "Cancelled", sum->cancelled);
+    count_part(b, "Attempts lost", sum->lost);
     screen_end(s);
 }
 
@@ -290,7 +291,8 @@ static bool fill_json(cJSON *o, const struct report_end *e, const char *workdir)
          add_number(o, "cancelled", (double)sum->cancelled) &&
          add_number(o, "unfinished", (double)sum->unfinished) &&
          add_number(o, "attempts", (double)sum->attempts) &&
-         add_fixed(o, "wall_time", sum->wall_s) && add_fixed(o, "cpu_time", sum->cpu_s) &&
+         add_number(o, "lost", (double)sum->lost) && add_fixed(o, "wall_time", sum->wall_s) &&
+         add_fixed(o, "cpu_time", sum->cpu_s) &&
          add_fixed(o, "speedup", ratio(sum->cpu_s, sum->wall_s)) &&
          add_fixed(o, "core_seconds", sum->core_s) &&
          add_fixed(o, "core_utilisation", utilisation(sum)) && add_number(o, "cores", sum->cores) &&

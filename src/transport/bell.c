@@ -4,6 +4,8 @@
 #include "transport/bell.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <linux/errqueue.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <string.h>
@@ -51,6 +53,7 @@ void bell_open(struct bell *b)
         bell_close(b);
         return;
     }
+    setsockopt(b->fd, IPPROTO_IP, IP_RECVERR, &(int){1}, sizeof(int)); /* else: silence decides */
     b->card.port = addr.sin_port;
     list_addresses(&b->card);
 }
@@ -97,22 +100,53 @@ void bell_ring(const struct bell *b, const struct sockaddr_in *to, uint64_t toke
                uint64_t count)
 {
     struct ring ring = {.token = token, .count = count, .rank = rank};
-    ssize_t sent;
 
-    /* A full or refused socket is a lost bell: the receiver's bounded sleep covers it. */
-    sent = sendto(b->fd, &ring, sizeof(ring), MSG_DONTWAIT | MSG_NOSIGNAL,
-                  (const struct sockaddr *)to, sizeof(*to));
-    (void)sent;
+    /* The first call may only report what became of an earlier bell to somebody else. A full or
+     * refused socket is a lost bell: the receiver's bounded sleep covers it. */
+    for (int i = 0; i < 2; i++)
+        if (sendto(b->fd, &ring, sizeof(ring), MSG_DONTWAIT | MSG_NOSIGNAL,
+                   (const struct sockaddr *)to, sizeof(*to)) >= 0)
+            return;
+}
+
+int bell_refused(const struct bell *b, struct sockaddr_in *to)
+{
+    union {
+        struct cmsghdr align;
+        char space[512];
+    } control;
+    struct msghdr msg;
+
+    for (;;) {
+        msg = (struct msghdr){.msg_name = to,
+                              .msg_namelen = sizeof(*to),
+                              .msg_control = control.space,
+                              .msg_controllen = sizeof(control.space)};
+        if (b->fd < 0 || recvmsg(b->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            return 0;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+            struct sock_extended_err e;
+
+            if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_RECVERR)
+                continue;
+            memcpy(&e, CMSG_DATA(c), sizeof(e));
+            if (e.ee_errno == ECONNREFUSED)
+                return 1;
+        }
+    }
 }
 
 int bell_heard(const struct bell *b, uint32_t *rank, uint64_t *count)
 {
     struct ring ring;
-    ssize_t len;
+    int errors = 0;
 
-    if (b->fd < 0)
-        return 0;
-    while ((len = recv(b->fd, &ring, sizeof(ring), MSG_DONTWAIT)) >= 0) {
+    while (b->fd >= 0) {
+        ssize_t len = recv(b->fd, &ring, sizeof(ring), MSG_DONTWAIT);
+
+        /* What became of an earlier bell (see bell_refused) shows as an error here, once each. */
+        if (len < 0 && (errno == EAGAIN || ++errors > 16))
+            return 0;
         if (len != sizeof(ring) || ring.token != b->card.token)
             continue;
         *rank = ring.rank;

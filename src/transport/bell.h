@@ -38,6 +38,9 @@ bool bell_route(const struct bell *b, const struct bell_card *theirs, struct soc
 /* Rings without waiting. */
 void bell_ring(const struct bell *b, const struct sockaddr_in *to, uint64_t token, uint32_t rank,
                uint64_t count);
+/* 1: the host of *to has answered a bell with "nobody listens there" (ICMP). 0: no such answer is
+ * waiting. They make the descriptor readable (POLLERR), so fetch all. */
+int bell_refused(const struct bell *b, struct sockaddr_in *to);
 /* 1: *rank has sent *count frames to me. 0: no bell is waiting. */
 int bell_heard(const struct bell *b, uint32_t *rank, uint64_t *count);
 

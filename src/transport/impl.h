@@ -14,7 +14,9 @@ struct transport_ops {
     int64_t (*nap_us)(struct transport *t, int64_t now_us);
     void (*woken)(struct transport *t, int64_t now_us);
     bool (*idle)(struct transport *t);
-    void (*close)(struct transport *t, bool orderly);
+    void (*beat)(struct transport *t, int64_t every_ms);                  /* may be NULL */
+    struct transport_signs (*signs)(const struct transport *t, int peer); /* may be NULL */
+    void (*close)(struct transport *t, bool orderly, int status);
 };
 
 /* The first member of each implementation's own struct. */

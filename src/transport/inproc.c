@@ -100,11 +100,12 @@ static bool inproc_idle(struct transport *t)
     return other == NULL || other->first == NULL;
 }
 
-static void inproc_close(struct transport *t, bool orderly)
+static void inproc_close(struct transport *t, bool orderly, int status)
 {
     struct inproc *in = self(t);
 
     (void)orderly;
+    (void)status;
     if (in->other != NULL)
         in->other->other = NULL;
     free(in->current);

@@ -10,14 +10,19 @@
 
 #include <limits.h>
 #include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "transport/beat.h"
 #include "transport/bell.h"
+#include "transport/pmix.h"
 
 enum { TAG_FRAME = 1, TAG_CARD = 2 };
 
@@ -30,6 +35,9 @@ enum { TAG_FRAME = 1, TAG_CARD = 2 };
 #define NAP_MAX_US 10000
 #define BELL_LATE_US 100000 /* a frame whose bell has not come by then counts as a miss */
 #define BELL_MISSES 3
+#define REFUSAL_TRUSTED_US                                                                         \
+    300000 /* a firewall would refuse our first bells, and within that time */
+#define REFUSAL_TRUSTED_RINGS 2
 
 struct peer {
     struct sockaddr_in route;
@@ -38,6 +46,11 @@ struct peer {
     uint64_t announced;      /* frames, by the largest bell */
     int64_t last_us;         /* of the last frame received */
     unsigned misses;         /* bells that did not come */
+    int64_t heard_us;        /* of the last bell */
+    int64_t first_rung_us;   /* of ours to it; 0: never */
+    unsigned rings;          /* of ours to it, before the first refusal */
+    bool behind_firewall;    /* refuses bells from the beginning */
+    bool refused;            /* nobody is there any more */
     bool has_route;
     bool knock; /* frames were sent since the last bell */
     bool lost;
@@ -71,7 +84,7 @@ struct mpi {
     struct in *current;
     int64_t sending_since_us, announced_since_us, busy_us; /* 0: not; busy: last frame in or out */
     int64_t checked_us;
-    bool any_announced;
+    struct beat *beat; /* NULL: none */
 };
 
 static struct mpi *self(struct transport *t)
@@ -176,6 +189,9 @@ static void mpi_flush(struct transport *t)
         if (!p->knock || p->lost)
             continue;
         if (p->has_route) {
+            if (p->first_rung_us == 0)
+                p->first_rung_us = clock_mono_us();
+            p->rings++;
             bell_ring(&m->bell, &p->route, p->token, (uint32_t)m->base.rank, p->sent);
             p->knock = false;
         }
@@ -193,6 +209,8 @@ static void take_card(struct mpi *m, int peer, const void *data, size_t len)
     card.host[sizeof(card.host) - 1] = '\0';
     m->peers[peer].token = card.token;
     m->peers[peer].has_route = bell_route(&m->bell, &card, &m->peers[peer].route);
+    if (m->peers[peer].has_route && m->beat != NULL)
+        beat_add(m->beat, peer, &m->peers[peer].route, card.token);
     if (m->base.rank == 0)
         push_out(m, peer, TAG_CARD, &m->bell.card, sizeof(m->bell.card));
 }
@@ -254,6 +272,8 @@ static int mpi_recv(struct transport *t, int *peer, const void **frame, size_t *
     struct mpi *m = self(t);
     struct in *in;
 
+    if (m->beat != NULL)
+        beat_turned(m->beat, clock_mono_ms());
     for (;;) {
         free(m->current);
         m->current = NULL;
@@ -266,11 +286,10 @@ static int mpi_recv(struct transport *t, int *peer, const void **frame, size_t *
             take_card(m, in->peer, in->data, in->len);
             continue;
         }
-        if (m->peers[in->peer].lost)
-            continue;
         m->peers[in->peer].received++;
         m->busy_us = clock_mono_us();
         m->peers[in->peer].last_us = m->busy_us;
+        m->peers[in->peer].refused = false;
         *peer = in->peer;
         *frame = in->data;
         *len = in->len;
@@ -280,7 +299,30 @@ static int mpi_recv(struct transport *t, int *peer, const void **frame, size_t *
 
 static void mpi_drop(struct transport *t, int peer)
 {
-    self(t)->peers[peer].lost = true;
+    struct mpi *m = self(t);
+
+    m->peers[peer].lost = true;
+    if (m->beat != NULL)
+        beat_remove(m->beat, peer);
+}
+
+static void mpi_beat(struct transport *t, int64_t every_ms)
+{
+    struct mpi *m = self(t);
+
+    if (m->beat != NULL || m->bell.fd < 0)
+        return;
+    m->beat = beat_create(&m->bell, (uint32_t)m->base.rank, m->base.size, every_ms);
+    for (int i = 0; m->beat != NULL && i < m->base.size; i++)
+        if (m->peers[i].has_route && !m->peers[i].lost)
+            beat_add(m->beat, i, &m->peers[i].route, m->peers[i].token);
+}
+
+static struct transport_signs mpi_signs(const struct transport *t, int peer)
+{
+    const struct peer *p = &((const struct mpi *)t)->peers[peer];
+
+    return (struct transport_signs){.heard_ms = p->heard_us / 1000, .refused = p->refused};
 }
 
 static int mpi_fd(const struct transport *t)
@@ -310,15 +352,39 @@ static void check_bells(struct mpi *m, int64_t now_us)
     }
 }
 
+/* The host of a peer says that its port is closed: the process has ended, or a firewall answers so.
+ * The latter does it from the first bell on, and is believed nothing. */
+static void take_refusal(struct mpi *m, const struct sockaddr_in *from, int64_t now_us)
+{
+    for (int i = 0; i < m->base.size; i++) {
+        struct peer *p = &m->peers[i];
+
+        if (!p->has_route || p->route.sin_port != from->sin_port ||
+            p->route.sin_addr.s_addr != from->sin_addr.s_addr)
+            continue;
+        if (p->rings <= REFUSAL_TRUSTED_RINGS || now_us - p->first_rung_us < REFUSAL_TRUSTED_US)
+            p->behind_firewall = true;
+        p->refused = !p->behind_firewall;
+    }
+}
+
 static void mpi_woken(struct transport *t, int64_t now_us)
 {
     struct mpi *m = self(t);
+    struct sockaddr_in from;
     uint64_t count;
     uint32_t rank;
 
-    while (bell_heard(&m->bell, &rank, &count))
-        if (rank < (uint32_t)m->base.size && count > m->peers[rank].announced)
+    while (bell_refused(&m->bell, &from))
+        take_refusal(m, &from, now_us);
+    while (bell_heard(&m->bell, &rank, &count)) {
+        if (rank >= (uint32_t)m->base.size)
+            continue;
+        m->peers[rank].heard_us = now_us;
+        m->peers[rank].refused = false;
+        if (count > m->peers[rank].announced)
             m->peers[rank].announced = count;
+    }
     check_bells(m, now_us);
 }
 
@@ -377,16 +443,46 @@ static bool mpi_idle(struct transport *t)
     return !other_sends_pending(self(t));
 }
 
-static void mpi_close(struct transport *t, bool orderly)
+static volatile sig_atomic_t status_of_alarm;
+
+static void on_alarm(int signal_number)
+{
+    (void)signal_number;
+    _exit(status_of_alarm);
+}
+
+/* A peer may be lost between its last word and MPI_Finalize, which then waits for it. */
+static void bound_the_end(int status)
+{
+    struct sigaction act = {.sa_handler = on_alarm};
+    sigset_t set;
+
+    fflush(NULL);
+    status_of_alarm = status;
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    sigaction(SIGALRM, &act, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    alarm(TRANSPORT_CLOSE_S);
+}
+
+static void mpi_close(struct transport *t, bool orderly, int status)
 {
     struct mpi *m = self(t);
 
+    beat_destroy(m->beat);
     bell_close(&m->bell);
-    if (!orderly)
+    if (!orderly) {
+        fflush(NULL);
+        pmix_leave(status);
         return; /* MPI may still use the buffers; the process ends with _exit */
+    }
+    bound_the_end(status);
     while (m->out_count > 0)
         reap_sends(m);
     MPI_Finalize();
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
     free(m->current);
     while (m->first != NULL) {
         struct in *in = m->first;
@@ -410,6 +506,8 @@ static const struct transport_ops mpi_ops = {
     .nap_us = mpi_nap_us,
     .woken = mpi_woken,
     .idle = mpi_idle,
+    .beat = mpi_beat,
+    .signs = mpi_signs,
     .close = mpi_close,
 };
 

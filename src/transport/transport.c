@@ -74,8 +74,19 @@ bool transport_idle(struct transport *t)
     return t->ops->idle(t);
 }
 
-void transport_close(struct transport *t, bool orderly)
+void transport_beat(struct transport *t, int64_t every_ms)
+{
+    if (t->ops->beat != NULL)
+        t->ops->beat(t, every_ms);
+}
+
+struct transport_signs transport_signs(const struct transport *t, int peer)
+{
+    return t->ops->signs != NULL ? t->ops->signs(t, peer) : (struct transport_signs){0};
+}
+
+void transport_close(struct transport *t, bool orderly, int status)
 {
     if (t != NULL)
-        t->ops->close(t, orderly);
+        t->ops->close(t, orderly, status);
 }

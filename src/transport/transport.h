@@ -39,8 +39,21 @@ int transport_send(struct transport *t, int peer, const void *frame, size_t len)
 int transport_recv(struct transport *t, int *peer, const void **frame, size_t *len);
 /* Call once a turn after the sends: gets them going and wakes their receivers. */
 void transport_flush(struct transport *t);
-/* The peer is lost: nothing is sent to it or waited for from it any more. */
+/* The peer is lost: nothing is sent to it or waited for from it any more. What comes of it all the
+ * same is still received. */
 void transport_drop(struct transport *t, int peer);
+
+/* From now on a thread says "alive" to the peers when this one has not looked for messages for
+ * every_ms. Call it once. Where it cannot be had, only messages are a sign of life. */
+void transport_beat(struct transport *t, int64_t every_ms);
+/* What is known of a peer besides its messages. */
+struct transport_signs {
+    int64_t
+        heard_ms; /* monotonic: its last bell; 0: none. A message may follow, or it only lives */
+    bool refused; /* its host says that nobody is there to hear our bells any more, although
+                   * somebody was, and nothing has come since: its process has ended */
+};
+struct transport_signs transport_signs(const struct transport *t, int peer);
 
 /* How to wait: sleep until fd (-1: none) is readable, at most nap_us (INT64_MAX: as long as you
  * like), then call woken before the next recv. */
@@ -52,7 +65,9 @@ void transport_woken(struct transport *t, int64_t now_us);
 bool transport_idle(struct transport *t);
 
 /* Frees t. orderly: all peers are closing too (MPI_Finalize); otherwise MPI is left as it is and
- * the caller must leave with _exit, because MPI_Finalize would wait for the lost. */
-void transport_close(struct transport *t, bool orderly);
+ * the caller must leave with _exit, because MPI_Finalize would wait for the lost. Should a peer be
+ * lost in that very moment, the process ends with status after TRANSPORT_CLOSE_S seconds. */
+#define TRANSPORT_CLOSE_S 20
+void transport_close(struct transport *t, bool orderly, int status);
 
 #endif

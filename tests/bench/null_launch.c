@@ -40,6 +40,14 @@ int launcher_start(struct launcher **out, struct pilot_error *err)
     return 0;
 }
 
+int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *err)
+{
+    (void)l;
+    (void)patience_ms;
+    (void)err;
+    return 0;
+}
+
 int launcher_configure(struct launcher *l, const char *workdir, char *const *env, int64_t grace_ms,
                        struct pilot_error *err)
 {

@@ -72,11 +72,15 @@ assert_nothing_left() { # [SECONDS]
     fi
 }
 
-cleanup() {
+kill_marked() {
     local pid
     for _ in 1 2 3 4 5; do
         for pid in $(marked); do kill -9 "$pid" 2>/dev/null; done
     done
+}
+
+cleanup() {
+    kill_marked
     if [ -n "${CLUSTER_UP:-}" ]; then cluster_down || echo "the cluster was not taken down cleanly" >&2; fi
     if [ "${PILOT_TEST_KEEP:-}" = 1 ]; then
         echo "kept: $TEST_DIR"
@@ -127,6 +131,7 @@ run_tests() { # [FUNCTION...]
         else
             echo "FAILED  $name"
             show_case "$name"
+            kill_marked # the next case is to find nothing of this one
             failed=$((failed + 1))
         fi
         count=$((count + 1))
@@ -226,6 +231,28 @@ ended() { # PID
         *) return 1 ;;
     esac
 }
+
+# Processes of a run, on whatever node: of one rank, and what a rank has forked.
+rank_pid() { # RANK
+    local pid
+    for pid in $(marked); do
+        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = pilot-mpi ] &&
+            tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qx "PMIX_RANK=$1"; then
+            echo "$pid"
+            return
+        fi
+    done
+    return 1
+}
+
+children_named() { # PID NAME: pids
+    local child
+    for child in $(pgrep -P "$1"); do
+        if [ "$(cat "/proc/$child/comm" 2>/dev/null)" = "$2" ]; then echo "$child"; fi
+    done
+}
+
+guardian_of() { children_named "$(rank_pid "$1")" pilot-guardian; }
 
 # Asks the state; default database: that of ./pilot_runs. Opened read-only, and patiently: a pilot
 # may be committing.

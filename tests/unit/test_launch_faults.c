@@ -351,14 +351,17 @@ static void guardian_and_slots_may_die_together(void **state)
 }
 
 /* A process that starts n tasks as an agent does, then waits to be killed. */
-static pid_t fork_agent(struct fixture *f, unsigned n)
+static pid_t fork_agent(struct fixture *f, unsigned n, int64_t patience_ms)
 {
+    struct pilot_error ignored;
     pid_t pid = fork();
 
     if (pid != 0)
         return pid;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive a test that fails */
     start_launcher(f, INT32_MAX);
+    if (patience_ms > 0 && launcher_watch(f->l, patience_ms, &ignored) < 0)
+        _exit(1);
     for (unsigned i = 0; i < n; i++) {
         struct launch_request req = request("t", helper_pids(f, "daemon-stay"));
         struct pilot_error err;
@@ -370,7 +373,8 @@ static pid_t fork_agent(struct fixture *f, unsigned n)
     for (;;) {
         struct launch_event ev;
 
-        (void)launcher_next(f->l, &ev);
+        if (launcher_next(f->l, &ev) == PILOT_ELOST)
+            _exit(launcher_running(f->l) == 0 ? 3 : 4);
         nap();
     }
 }
@@ -383,7 +387,7 @@ static void the_death_of_the_agent_ends_all(void **state)
 
     launcher_stop(f->l);
     f->l = NULL;
-    agent = fork_agent(f, 3);
+    agent = fork_agent(f, 3, 0);
     assert_true(agent > 0);
     AWAIT(living_helpers(f, NULL) == 6);
     assert_int_equal(tree_find(&t, agent, NULL, 0), 1 + 3 + 6);
@@ -393,6 +397,52 @@ static void the_death_of_the_agent_ends_all(void **state)
     for (size_t i = 0; i < t.n; i++) { /* the guardian comes to us, a subreaper */
         AWAIT((waitpid(-1, NULL, WNOHANG), !is_alive(t.procs[i].pid)));
     }
+    tree_fini(&t);
+    AWAIT(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+}
+
+static void a_stopped_agent_is_a_dead_one(void **state)
+{
+    struct fixture *f = *state;
+    pid_t agent;
+    int status;
+
+    launcher_stop(f->l);
+    f->l = NULL;
+    agent = fork_agent(f, 2, 200);
+    AWAIT(living_helpers(f, NULL) == 4);
+    assert_int_equal(kill(agent, SIGSTOP), 0);
+    AWAIT(living_helpers(f, NULL) == 0);
+    assert_int_equal(waitpid(agent, &status, WNOHANG), 0);
+    assert_int_equal(kill(agent, SIGCONT), 0);
+    assert_int_equal(waitpid(agent, &status, 0), agent);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 3); /* it has seen that all is over */
+}
+
+static void who_is_stopped_with_all_the_others_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct tree t = {0};
+    pid_t agent;
+
+    launcher_stop(f->l);
+    f->l = NULL;
+    agent = fork_agent(f, 1, 400);
+    AWAIT(living_helpers(f, NULL) == 2);
+    assert_int_equal(tree_find(&t, agent, NULL, 0), 1 + 1 + 2);
+    assert_int_equal(kill(agent, SIGSTOP), 0);
+    tree_signal(&t, SIGSTOP);
+    assert_int_equal(usleep(800000), 0); /* more than the patience: only time can tell */
+    tree_signal(&t, SIGCONT);            /* the guardian first: it looks, and may not be rash */
+    assert_int_equal(usleep(150000), 0);
+    assert_int_equal(kill(agent, SIGCONT), 0);
+    assert_int_equal(usleep(100000), 0);
+    assert_int_equal(living_helpers(f, NULL), 2);
+    assert_int_equal(waitpid(agent, NULL, WNOHANG), 0);
+    assert_int_equal(kill(agent, SIGKILL), 0);
+    assert_int_equal(waitpid(agent, NULL, 0), agent);
+    AWAIT(living_helpers(f, NULL) == 0);
     tree_fini(&t);
     AWAIT(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
@@ -543,6 +593,8 @@ int main(int argc, char **argv)
         T(the_death_of_the_guardian_ends_all),
         T(guardian_and_slots_may_die_together),
         T(the_death_of_the_agent_ends_all),
+        T(a_stopped_agent_is_a_dead_one),
+        T(who_is_stopped_with_all_the_others_goes_on),
         T(few_descriptors_are_a_spawn_error),
         T(few_processes_are_a_spawn_error),
     };

@@ -345,11 +345,13 @@ static void put_all(struct buf *b, int which)
         wire_put_slot(b, 1234);
     else if (which == 6)
         wire_put_gone(b, 1234);
+    else if (which == 7)
+        wire_put_watch(b, 1234);
     else
         wire_put_noslot(b, EAGAIN);
 }
 
-#define MESSAGE_KINDS 8
+#define MESSAGE_KINDS 9
 
 static void strv_equal(char *const *a, char *const *b)
 {

@@ -76,6 +76,10 @@ static void fill_all(struct buf *f)
     msg_put_empty(f, MSG_PING);
     msg_put_empty(f, MSG_BYE);
     msg_put_empty(f, MSG_GONE);
+    msg_put_empty(f, MSG_FINALIZE);
+    msg_put_empty(f, MSG_LEAVE);
+    msg_put_empty(f, MSG_ASK);
+    msg_put_empty(f, MSG_STILL);
     msg_put_text(f, MSG_REQUEST, 7, "{\"op\": \"add\"}");
     msg_put_text(f, MSG_REPLY, 7, "");
     msg_put_empty(f, MSG_PROBE);
@@ -149,6 +153,10 @@ static int again(unsigned type, struct rd *body, struct buf *out)
     case MSG_BYE:
     case MSG_GONE:
     case MSG_PROBE:
+    case MSG_FINALIZE:
+    case MSG_LEAVE:
+    case MSG_ASK:
+    case MSG_STILL:
         msg_put_empty(out, (enum msg_type)type);
         return rd_left(body) == 0 ? 0 : PILOT_EPROTO;
     default:

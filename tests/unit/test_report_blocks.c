@@ -153,6 +153,7 @@ static void end_shows_failures_reason_and_hint(void **state)
                                        .failed = 12,
                                        .skipped = 2,
                                        .unfinished = 30000,
+                                       .lost = 6,
                                        .wall_s = 10,
                                        .cpu_s = 5,
                                        .core_s = 75,
@@ -196,7 +197,7 @@ static void end_shows_failures_reason_and_hint(void **state)
              "    | %.300s...\n"
              "✗ e exit 3, %s/e/stderr.txt:\n"
              "Stopped: SIGTERM\n^[[2J\n"
-             "Core utilisation: 94%% of 8 cores | Skipped: 2\n"
+             "Core utilisation: 94%% of 8 cores | Skipped: 2 | Attempts lost: 6\n"
              "Completed: 12345 | Failed: 12 | Wall time: 10.0s | CPU time: 5.0s (0.5x speedup)"
              " | Unfinished: 30000 | To go on: pilot-mpi --resume\n",
              f->dir, f->dir, f->dir, f->dir, big, f->dir);
@@ -273,6 +274,7 @@ static void assert_summary(const struct fix *f)
     assert_true(number(o, "completed") == 1000000 && number(o, "failed") == 2);
     assert_true(number(o, "skipped") == 3 && number(o, "cancelled") == 4);
     assert_true(number(o, "unfinished") == 5 && number(o, "attempts") == 6);
+    assert_true(number(o, "lost") == 7);
     assert_true(number(o, "wall_time") == 12.5 && number(o, "cpu_time") == 40.125);
     assert_true(number(o, "speedup") == 3.21 && number(o, "core_seconds") == 43.75);
     assert_true(number(o, "core_utilisation") == 0.875 && number(o, "cores") == 4);
@@ -304,6 +306,7 @@ static void summary_file_has_everything(void **state)
                                        .cancelled = 4,
                                        .unfinished = 5,
                                        .attempts = 6,
+                                       .lost = 7,
                                        .wall_s = 12.5,
                                        .cpu_s = 40.125,
                                        .core_s = 43.75,
