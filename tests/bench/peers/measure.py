@@ -15,6 +15,7 @@ import shutil
 import signal
 import statistics
 import sys
+import tempfile
 import time
 
 import procs
@@ -75,11 +76,14 @@ class Measurement:
         tool = self.tools[name]
         argv = tool.resume_argv(job) if resume else tool.argv(job)
         os.sync()  # what an earlier run wrote is not this one's burden
-        busy, began = busy_s(), time.monotonic()
-        result = procs.run(argv, job.dir, os.path.join(job.dir, "tool.log"), self.limit_s(name, job),
-                           until, tool.env(job))
-        passed = time.monotonic() - began
-        result.others = max(0.0, (busy_s() - busy - result.cpu_s) / passed / (os.cpu_count() or 1))
+        # Where temporary files are on this machine, but one place that can be removed.
+        with tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True) as tmp:
+            busy, began = busy_s(), time.monotonic()
+            result = procs.run(argv, job.dir, os.path.join(job.dir, "tool.log"), self.limit_s(name, job),
+                               until, dict(tool.env(job), TMPDIR=tmp))
+            passed = time.monotonic() - began
+        others = (busy_s() - busy - result.cpu_s) / passed / (os.cpu_count() or 1)
+        result.others = min(1.0, max(0.0, others))
         return result
 
     def complaint(self, job, result):
@@ -314,7 +318,8 @@ def parse():
     for given, known in ((args.tools, tools.TOOLS), (args.workloads, SIZES)):
         for name in given:
             if name not in known:
-                sys.exit("peers: '%s' is not known; there are: %s" % (name, ", ".join(known)))
+                print("peers: '%s' is not known; there are: %s" % (name, ", ".join(known)), file=sys.stderr)
+                sys.exit(2)
     args.cap = args.cap or (3 if args.quick else 15)
     args.long_cap = args.long_cap or (5 if args.quick else 120)
     args.metg_s = 1 if args.quick else 4
