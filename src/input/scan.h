@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SCAN_DEPTH_MAX 512 /* levels of [ and {; cJSON's own limit is 1000 */
+#define SCAN_DEPTH_MAX                                                                             \
+    1024 /* levels of [ and {, those around a task included; costs a bit each                      \
+          */
 
 struct scan_text {
     const char *p;
