@@ -8,9 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SCAN_DEPTH_MAX                                                                             \
-    1024 /* levels of [ and {, those around a task included; costs a bit each                      \
-          */
+#define SCAN_DEPTH_MAX 1024 /* levels of [ and {, a task's own included */
 
 struct scan_text {
     const char *p;
