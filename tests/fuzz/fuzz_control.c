@@ -77,9 +77,13 @@ static void serve(const uint8_t *data, size_t size)
 
     while (control_next(control, &client, &line) > 0) {
         size_t len = strlen(line);
+        char *whole = malloc(len + 2);
 
-        BUG_ON(strchr(line, '\n') != NULL);
-        BUG_ON(len > 0 && memmem(data, size, line, len) == NULL);
+        BUG_ON(whole == NULL);
+        memcpy(whole, line, len);
+        memcpy(whole + len, "\n", 2);
+        BUG_ON(strchr(line, '\n') != NULL || memmem(data, size, whole, len + 1) == NULL);
+        free(whole);
         understand(line);
         control_reply(control, client, "{\"ok\": true}");
     }

@@ -21,51 +21,64 @@ static void put_run(struct buf *b, struct msg_run *m)
     task_spec_fini(&m->spec);
 }
 
+/* Decoded on the heap, where a byte behind its end is seen, and over a pattern, so that what a
+ * decoder forgets to set is seen too. */
+#define DEFINE_AGAIN(name)                                                                         \
+    static bool again_##name(struct rd *body, struct buf *b)                                       \
+    {                                                                                              \
+        struct msg_##name *m = malloc(sizeof(*m));                                                 \
+        bool ok;                                                                                   \
+                                                                                                   \
+        BUG_ON(m == NULL);                                                                         \
+        memset(m, 0xa5, sizeof(*m));                                                               \
+        ok = msg_get_##name(body, m) == 0;                                                         \
+        if (ok)                                                                                    \
+            msg_put_##name(b, m);                                                                  \
+        free(m);                                                                                   \
+        return ok;                                                                                 \
+    }
+DEFINE_AGAIN(hello)
+DEFINE_AGAIN(welcome)
+DEFINE_AGAIN(ready)
+DEFINE_AGAIN(assign)
+DEFINE_AGAIN(kill)
+DEFINE_AGAIN(ended)
+
 /* Decodes one message and appends it to b. False: it was refused. */
 static bool again(unsigned type, struct rd *body, struct buf *b)
 {
-    static union {
-        struct msg_hello hello;
-        struct msg_welcome welcome;
-        struct msg_ready ready;
-        struct msg_assign assign;
-        struct msg_run run;
-        struct msg_kill kill;
-        struct msg_ended ended;
-        struct msg_text text;
-    } m;
+    struct msg_run run;
+    struct msg_text text;
 
-#define AGAIN(TYPE, name)                                                                          \
-    case MSG_##TYPE:                                                                               \
-        if (msg_get_##name(body, &m.name) < 0)                                                     \
-            return false;                                                                          \
-        msg_put_##name(b, &m.name);                                                                \
-        return true;
-    memset(&m, 0xa5, sizeof(m)); /* what a decoder forgets to set shows */
     switch (type) {
-        AGAIN(HELLO, hello)
-        AGAIN(WELCOME, welcome)
-        AGAIN(READY, ready)
-        AGAIN(ASSIGN, assign)
-        AGAIN(KILL, kill)
-        AGAIN(ENDED, ended)
+    case MSG_HELLO:
+        return again_hello(body, b);
+    case MSG_WELCOME:
+        return again_welcome(body, b);
+    case MSG_READY:
+        return again_ready(body, b);
+    case MSG_ASSIGN:
+        return again_assign(body, b);
+    case MSG_KILL:
+        return again_kill(body, b);
+    case MSG_ENDED:
+        return again_ended(body, b);
     case MSG_RUN:
-        if (msg_get_run(body, &m.run) < 0)
+        if (msg_get_run(body, &run) < 0)
             return false;
-        put_run(b, &m.run);
+        put_run(b, &run);
         return true;
     case MSG_REQUEST:
     case MSG_REPLY:
-        if (msg_get_text(body, &m.text) < 0)
+        if (msg_get_text(body, &text) < 0)
             return false;
-        msg_put_text(b, (enum msg_type)type, m.text.client, m.text.text);
-        free(m.text.text);
+        msg_put_text(b, (enum msg_type)type, text.client, text.text);
+        free(text.text);
         return true;
     default:
         BUG_ON(msg_type_name(type)[0] == '\0');
         return false;
     }
-#undef AGAIN
 }
 
 /* Everything in a frame that decodes, encoded into b. */

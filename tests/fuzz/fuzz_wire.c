@@ -14,6 +14,19 @@
 
 static struct wire_run run;
 
+/* All strings, their ends included, lie in the message. */
+static void check_strings(const struct launch_request *req, const char *payload, size_t len)
+{
+    const char *const single[] = {req->id, req->command, req->cwd, req->stdin_path, req->cpus};
+    char *const *const lists[] = {req->argv, req->env};
+
+    for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
+        BUG_ON(single[i] != NULL && single[i] + strlen(single[i]) >= payload + len);
+    for (size_t i = 0; i < 2; i++)
+        for (char *const *v = lists[i]; v != NULL && *v != NULL; v++)
+            BUG_ON(*v + strlen(*v) >= payload + len);
+}
+
 /* Decodes one message and appends it to b, unless it is refused. */
 static void again(enum wire_type type, const void *payload, size_t len, struct buf *b)
 {
@@ -41,6 +54,7 @@ static void again(enum wire_type type, const void *payload, size_t len, struct b
     case WIRE_RUN:
         if (wire_get_run(payload, len, &run) == 0) {
             BUG_ON((run.req.command == NULL) == (run.req.argv == NULL));
+            check_strings(&run.req, payload, len);
             wire_put_run(b, &run.req);
         }
         break;
