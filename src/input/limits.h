@@ -11,8 +11,7 @@
 
 #define TASK_TEXT_MAX (16u << 20) /* bytes of one task in the file */
 #define ENV_ENTRIES_MAX 10000     /* of one task, those of the defaults included */
-#define EXEC_BYTES_MAX (6u << 20) /* arguments and environment; the kernel's limit at its highest  \
-                                   */
+#define EXEC_BYTES_MAX (6u << 20) /* arguments and environment: the kernel's highest limit */
 
 /* Bytes of one argument or variable that the kernel here takes (128 KiB with pages of 4 KiB). */
 size_t limits_string_max(void);
