@@ -33,6 +33,11 @@ packages_have_lib() { # pkg-config name [at least this version]
     pkg-config --exists "$1${2:+ >= $2}" 2>/dev/null
 }
 
+# clang by itself comes without the part that finds what to try next.
+packages_have_libfuzzer() {
+    packages_have clang && ls "$(clang -print-resource-dir)"/lib/*/libclang_rt.fuzzer* >/dev/null 2>&1
+}
+
 packages_need_build() {
     packages_have cc || packages_have gcc || packages_have clang || packages_note compiler
     packages_have cmake || packages_note cmake
@@ -53,6 +58,7 @@ packages_need_tests() {
     packages_have make || packages_note make
     packages_have lmp || packages_note lammps
     packages_have valgrind || packages_note valgrind
+    packages_have_libfuzzer || packages_note libfuzzer
     packages_have clang-format || packages_note clang-format
     packages_have clang-tidy || packages_note clang-tidy
     packages_have cppcheck || packages_note cppcheck
@@ -84,6 +90,7 @@ packages_name() { # MANAGER THING
         apt:mpi) echo openmpi-bin libopenmpi-dev ;;
         apt:cmocka) echo libcmocka-dev ;;
         apt:sqlite-cli) echo sqlite3 ;;
+        apt:libfuzzer) echo clang libclang-rt-dev ;;
         apt:slurm) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge ;;
         apt:glusterfs) echo glusterfs-server glusterfs-client ;;
 
@@ -96,6 +103,7 @@ packages_name() { # MANAGER THING
         dnf:mpi) echo openmpi openmpi-devel ;;
         dnf:cmocka) echo libcmocka-devel ;;
         dnf:sqlite-cli) echo sqlite ;;
+        dnf:libfuzzer) echo clang compiler-rt ;;
         dnf:clang-format | dnf:clang-tidy) echo clang-tools-extra ;;
         dnf:iproute2) echo iproute ;;
         dnf:slurm) echo slurm-slurmctld slurm-slurmd slurm munge ;;
@@ -106,6 +114,7 @@ packages_name() { # MANAGER THING
         conda:sqlite | conda:sqlite-cli) echo sqlite ;;
         conda:mpi) echo openmpi ;;
         conda:python3) echo python ;;
+        conda:libfuzzer) echo clang compiler-rt ;;
         conda:clang-format | conda:clang-tidy) echo clang-tools ;;
         conda:iproute2 | conda:slurm | conda:glusterfs | conda:e2fsprogs | conda:btrfs-progs) echo - ;;
 
@@ -114,7 +123,7 @@ packages_name() { # MANAGER THING
         spack:mpi) echo openmpi ;;
         spack:sqlite-cli) echo sqlite ;;
         spack:python3) echo python ;;
-        spack:clang-format | spack:clang-tidy) echo llvm ;;
+        spack:clang-format | spack:clang-tidy | spack:libfuzzer) echo llvm ;;
         spack:iproute2 | spack:glusterfs) echo - ;;
         spack:slurm) echo slurm munge ;;
 

@@ -7,7 +7,7 @@
 #
 # 100,000 tasks against the bare loop, with the goal of 0.6; 200 random kills; a minute's waiting;
 # the LAMMPS runs in their full length; 20 random kills of trees of 4,095 tasks; 20,000 follow-ups a second
-# through a hook; the mixed file with other seeds.
+# through a hook; the mixed file with other seeds; 5 minutes of each fuzz target.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -33,6 +33,16 @@ try kill_dynamic PILOT_TEST_KILLS=20 PILOT_TEST_DEPTH=12
 try dynamic PILOT_TEST_DEPTH=12 PILOT_TEST_LAMMPS_STEPS=20000
 try hook_rate PILOT_BENCH_HOOK_RATE=20000
 for seed in 2 3 4 5 6; do try equivalence PILOT_TEST_SEED=$seed; done
+
+for target in taskfile msg wire hook control client; do
+    echo "==> fuzz $target"
+    PILOT_BUILD=${PILOT_BUILD:-$root/build} bash "$root/tests/fuzz/libfuzzer.sh" $target "${PILOT_FUZZ_SECONDS:-300}" \
+        "$root/tests/fuzz/corpus/$target"
+    case $? in
+        0 | 77) ;;
+        *) failed="$failed fuzz-$target" ;;
+    esac
+done
 
 if [ -n "$failed" ]; then
     echo "nightly: failed:$failed"

@@ -224,6 +224,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .stdin_path = spec->stdin_path,
         .timeout_ms = spec->timeout_ms,
         .memory = spec->memory,
+        .max_output = a->site.max_output,
         /* Not pinned means all CPUs of the node, not the one that mpirun bound this rank to. */
         .cpus = a->pin ? run->cpus.list : a->site.cpus,
     };

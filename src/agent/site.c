@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,13 +128,31 @@ int site_mkdirs(const char *path, struct pilot_error *err)
     return 0;
 }
 
+/* What lies there is read by tasks and clients: nobody else may write it. */
+static int make_private(const char *path, struct pilot_error *err)
+{
+    struct stat st;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", path);
+    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+        return err_set(err, PILOT_EIO, "'%s' is in the way: it is not a directory", path);
+    return 0;
+}
+
 int site_make_dir(const char *workdir, const char *node, struct pilot_error *err)
 {
     char path[PATH_MAX];
+    int rc = site_mkdirs(workdir, err);
 
-    if (snprintf(path, sizeof(path), "%s/.pilot/%s", workdir, node) >= (int)sizeof(path))
-        return err_set(err, PILOT_EINVAL, "'%s' is longer than a path may be", workdir);
-    return site_mkdirs(path, err);
+    if (rc == 0 && snprintf(path, sizeof(path), "%s/.pilot/%s", workdir, node) >= (int)sizeof(path))
+        rc = err_set(err, PILOT_EINVAL, "'%s' is longer than a path may be", workdir);
+    if (rc < 0)
+        return rc;
+    path[strlen(workdir) + strlen("/.pilot")] = '\0';
+    rc = make_private(path, err);
+    path[strlen(path)] = '/';
+    return rc == 0 ? make_private(path, err) : rc;
 }
 
 int site_copy_file(const char *from, const char *to, bool required, struct pilot_error *err)
@@ -141,14 +160,15 @@ int site_copy_file(const char *from, const char *to, bool required, struct pilot
     char block[65536];
     FILE *in = fopen(from, "re"), *out;
     size_t len;
-    int rc = 0;
+    int fd, rc = 0;
 
     if (in == NULL && errno == ENOENT && !required)
         return 0;
     if (in == NULL)
         return err_set_errno(err, errno == ENOENT ? PILOT_ENOENT : PILOT_EIO, errno,
                              "cannot read '%s'", from);
-    out = fopen(to, "we");
+    fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    out = fd >= 0 ? fdopen(fd, "w") : NULL;
     while (out != NULL && (len = fread(block, 1, sizeof(block), in)) > 0)
         if (fwrite(block, 1, len, out) != len)
             rc = PILOT_EIO;

@@ -11,7 +11,7 @@
  * under srun, or alone, the mask of this process. */
 int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_error *err);
 
-/* Makes WORKDIR/.pilot/NODE, where this node keeps files of its own. */
+/* Makes WORKDIR/.pilot/NODE, mode 0700, where this node keeps files of its own. */
 int site_make_dir(const char *workdir, const char *node, struct pilot_error *err);
 
 /* mkdir -p. */

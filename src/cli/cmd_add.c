@@ -18,6 +18,7 @@
 
 #include "agent/control.h"
 #include "cli/client.h"
+#include "cli/client_reply.h"
 #include "cli/options.h"
 #include "common/buf.h"
 #include "common/error.h"
@@ -296,16 +297,11 @@ static char *request_of(const char *name, const char *text)
     return request;
 }
 
-static int print_ids(const cJSON *ids)
+static int print_ids(char **ids)
 {
-    const cJSON *id;
-
-    cJSON_ArrayForEach(id, ids)
-    {
-        if (!cJSON_IsString(id))
-            continue;
-        text_make_printable(id->valuestring);
-        puts(id->valuestring);
+    for (; ids != NULL && *ids != NULL; ids++) {
+        text_make_printable(*ids);
+        puts(*ids);
     }
     if (fflush(stdout) != 0)
         complain("the tasks are added, but their ids could not be written");
@@ -315,22 +311,19 @@ static int print_ids(const cJSON *ids)
 /* What the pilot said, told to the person; the exit status. */
 static int tell(const char *text)
 {
-    cJSON *reply = cJSON_Parse(text);
-    const cJSON *code = cJSON_GetObjectItemCaseSensitive(reply, "code");
-    const cJSON *message = cJSON_GetObjectItemCaseSensitive(reply, "message");
+    struct client_reply reply;
     int status;
 
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(reply, "ok"))) {
-        status = print_ids(cJSON_GetObjectItemCaseSensitive(reply, "ids"));
-    } else if (!cJSON_IsString(message)) {
+    if (client_reply_parse(text, &reply) < 0) {
         complain("the pilot's answer makes no sense; is it of another version?");
         status = ADD_NO_PILOT;
+    } else if (reply.ok) {
+        status = print_ids(reply.ids);
     } else {
-        complain(message->valuestring);
-        status = cJSON_IsString(code) && strcmp(code->valuestring, "refused") != 0 ? ADD_NO_PILOT
-                                                                                   : ADD_REFUSED;
+        complain(reply.message);
+        status = reply.refused ? ADD_REFUSED : ADD_NO_PILOT;
     }
-    cJSON_Delete(reply);
+    client_reply_fini(&reply);
     return status;
 }
 

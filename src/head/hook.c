@@ -4,6 +4,7 @@
  * runs under a launcher of its own, so that nothing of it is left either; with "-" it is whoever
  * holds our standard input and output. */
 #include "head/impl.h"
+#include "head/lines.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -89,14 +90,15 @@ static void say_hello(struct head *h)
     say(h->hook, o);
 }
 
-static void say_error(struct hook *k, const cJSON *ack, const char *message)
+/* answer: the line that it is about; NULL: none. */
+static void say_error(struct hook *k, const struct hook_answer *answer, const char *message)
 {
     cJSON *o = cJSON_CreateObject();
 
     log_warn("hook: %s", message);
     cJSON_AddStringToObject(o, "event", "error");
-    if (cJSON_IsNumber(ack))
-        cJSON_AddNumberToObject(o, "ack", ack->valuedouble);
+    if (answer != NULL && answer->ack_is_number)
+        cJSON_AddNumberToObject(o, "ack", answer->ack_given);
     cJSON_AddStringToObject(o, "message", message);
     say(k, o);
 }
@@ -285,118 +287,101 @@ static void on_death(struct head *h)
 
 /* ---- Its lines ------------------------------------------------------------------------------- */
 
-static int64_t take_text(struct head *h, const cJSON *tasks, struct pilot_error *err)
+/* One task of an answer, as the list of one that intake reads. */
+static int64_t take_one(struct head *h, const struct scan_text *task, struct buf *scratch,
+                        struct pilot_error *err)
 {
-    char *text = cJSON_PrintUnformatted(tasks);
-    int64_t added;
-
-    if (text == NULL)
+    buf_clear(scratch);
+    buf_put(scratch, "[", 1);
+    buf_put(scratch, task->p, task->len);
+    buf_put(scratch, "]", 1);
+    if (!buf_ok(scratch))
         BUG("out of memory for an answer of the hook");
-    added = intake_text(h, "hook", text, strlen(text), NULL, err);
-    cJSON_free(text);
-    return added;
+    return intake_text(h, "hook", (const char *)scratch->data, scratch->len, NULL, err);
 }
 
-/* Takes the tasks of an answer. If one of them is wrong they are taken one by one, in rounds, since
- * one may depend on another that stands behind it; what no round could take is refused. */
-static void take_tasks(struct head *h, const cJSON *ack, cJSON *tasks)
+/* Takes the tasks one by one, in rounds, since one may depend on another that stands behind it;
+ * what no round could take is refused. */
+static void take_one_by_one(struct head *h, const struct hook_answer *a)
 {
+    struct scan_members tasks = {0};
+    struct scan_fail fail = {0};
     struct pilot_error err;
+    struct buf scratch;
     bool progress = true, last = false;
 
-    if (take_text(h, tasks, &err) >= 0)
-        return;
-    while (tasks->child != NULL && (progress || !last)) {
-        cJSON *next;
+    if (scan_value(a->tasks.p, a->tasks.p + a->tasks.len, &tasks, &fail) == NULL)
+        BUG("out of memory for an answer of the hook");
+    buf_init(&scratch);
+    while (tasks.count > 0 && (progress || !last)) {
+        size_t left = 0;
 
         last = !progress; /* the round that complains */
         progress = false;
-        for (cJSON *t = tasks->child; t != NULL; t = next) {
-            cJSON *one = cJSON_CreateArray();
-            int64_t taken;
-
-            next = t->next;
-            cJSON_AddItemReferenceToArray(one, t);
-            taken = take_text(h, one, &err);
-            cJSON_Delete(one);
-            if (taken < 0 && last)
-                say_error(h->hook, ack, err.text);
-            if (taken < 0)
+        for (size_t i = 0; i < tasks.count; i++) {
+            if (take_one(h, &tasks.list[i].value, &scratch, &err) >= 0) {
+                progress = true;
                 continue;
-            cJSON_Delete(cJSON_DetachItemViaPointer(tasks, t));
-            progress = true;
+            }
+            if (last)
+                say_error(h->hook, a, err.text);
+            tasks.list[left++] = tasks.list[i];
         }
+        tasks.count = left;
     }
+    buf_fini(&scratch);
+    scan_members_fini(&tasks);
 }
 
-static void take_cancels(struct head *h, const cJSON *ack, const cJSON *ids)
+static void take_cancels(struct head *h, const struct hook_answer *a)
 {
     struct pilot_error err;
 
-    for (const cJSON *id = ids->child; id != NULL; id = id->next)
-        if (!cJSON_IsString(id))
-            say_error(h->hook, ack, "\"cancel\" must be a list of task ids");
-        else if (head_cancel(h, id->valuestring, &err) < 0)
-            say_error(h->hook, ack, err.text);
+    for (char **id = a->cancel; id != NULL && *id != NULL; id++)
+        if (head_cancel(h, *id, &err) < 0)
+            say_error(h->hook, a, err.text);
 }
 
-static bool is_number_of_event(const cJSON *ack)
+static void take_answer(struct head *h, const struct hook_answer *a)
 {
-    double n = cJSON_IsNumber(ack) ? ack->valuedouble : 0;
-
-    return n >= 1 && n < 9007199254740992.0 && n == (double)(uint64_t)n;
-}
-
-static void take_answer(struct head *h, cJSON *o)
-{
-    const cJSON *ack = cJSON_GetObjectItemCaseSensitive(o, "ack");
-    cJSON *tasks = cJSON_GetObjectItemCaseSensitive(o, "tasks");
-    const cJSON *cancel = cJSON_GetObjectItemCaseSensitive(o, "cancel");
-    const cJSON *stop = cJSON_GetObjectItemCaseSensitive(o, "stop");
-    const cJSON *hold = cJSON_GetObjectItemCaseSensitive(o, "hold");
+    struct pilot_error err;
 
     if (h->over)
         return; /* too late: the event stays unanswered, a resume tells it again */
-    if (ack != NULL &&
-        (!is_number_of_event(ack) || events_find(h, (uint64_t)ack->valuedouble) == NULL)) {
-        say_error(h->hook, ack,
+    if (a->has_ack && (a->ack == 0 || events_find(h, a->ack) == NULL)) {
+        say_error(h->hook, a,
                   "\"ack\" is not the number of an event that waits for an answer; "
                   "the line was ignored");
         return;
     }
-    if ((tasks != NULL && !cJSON_IsArray(tasks)) || (cancel != NULL && !cJSON_IsArray(cancel))) {
-        say_error(h->hook, ack, "\"tasks\" and \"cancel\" must be lists; the line was ignored");
-        return;
-    }
-    if (tasks != NULL && tasks->child != NULL)
-        take_tasks(h, ack, tasks);
-    if (cancel != NULL)
-        take_cancels(h, ack, cancel);
-    if (cJSON_IsBool(hold))
-        h->hook->hold = cJSON_IsTrue(hold);
-    if (ack != NULL)
-        events_answer(h, (uint64_t)ack->valuedouble);
-    if (cJSON_IsString(stop))
-        head_stop_run(h, stop->valuestring);
+    if (a->tasks.p != NULL && scan_blank(a->tasks.p + 1, a->tasks.p + a->tasks.len)[0] != ']' &&
+        intake_text(h, "hook", a->tasks.p, a->tasks.len, NULL, &err) < 0)
+        take_one_by_one(h, a);
+    take_cancels(h, a);
+    if (a->has_hold)
+        h->hook->hold = a->hold;
+    if (a->has_ack)
+        events_answer(h, a->ack);
+    if (a->stop != NULL)
+        head_stop_run(h, a->stop);
     h->again = true;
 }
 
 static void take_line(struct head *h, const char *line, size_t len)
 {
-    cJSON *o;
+    char why[LINES_WHY_MAX], text[LINES_WHY_MAX + 40];
+    struct hook_answer answer;
+    int rc = hook_answer_parse(line, len, &answer, why);
 
-    while (len > 0 && (*line == ' ' || *line == '\r' || *line == '\t')) {
-        line++;
-        len--;
+    if (rc == PILOT_ENOMEM)
+        BUG("out of memory for a line of the hook");
+    if (rc == PILOT_EINVAL) {
+        snprintf(text, sizeof(text), "a line was ignored: %s", why);
+        say_error(h->hook, &answer, text);
+    } else if (rc > 0) {
+        take_answer(h, &answer);
     }
-    if (len == 0 || (len == 1 && *line == '\r'))
-        return;
-    o = cJSON_ParseWithLength(line, len);
-    if (cJSON_IsObject(o))
-        take_answer(h, o);
-    else
-        say_error(h->hook, NULL, "a line that is not a JSON object was ignored");
-    cJSON_Delete(o);
+    hook_answer_fini(&answer);
 }
 
 static void take_lines(struct head *h)

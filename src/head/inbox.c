@@ -285,7 +285,7 @@ static int make_directory(struct inbox *b, const char *workdir, struct pilot_err
         return err_set(err, PILOT_ENOMEM, "out of memory for the inbox");
     if (asprintf(&b->path, "%s/inbox", above) < 0)
         b->path = NULL;
-    mkdir(above, 0777); /* others than the owner may have their files there, but not in the inbox */
+    mkdir(above, 0700);
     free(above);
     if (b->path == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for the inbox");

@@ -2,6 +2,7 @@
 /* Owns: what clients ask ("pilot-mpi add" in a task, on a node, on a login node) and their answers.
  * An answer that says yes leaves only when what it promises is committed. */
 #include "head/impl.h"
+#include "head/lines.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -33,20 +34,15 @@ static char *refusal(const char *code, const char *message)
     return word(o);
 }
 
-static char *do_add(struct head *h, const cJSON *request)
+static char *do_add(struct head *h, const struct client_request *request)
 {
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(request, "name");
-    const cJSON *text = cJSON_GetObjectItemCaseSensitive(request, "text");
     struct pilot_error err;
     char **ids = NULL;
     int64_t added;
     cJSON *o, *list;
     char *reply;
 
-    if (!cJSON_IsString(text))
-        return refusal("refused", "a request to add without the text of the tasks");
-    added = intake_text(h, cJSON_IsString(name) ? name->valuestring : "request", text->valuestring,
-                        strlen(text->valuestring), &ids, &err);
+    added = intake_text(h, request->name, request->text, strlen(request->text), &ids, &err);
     if (added < 0)
         return refusal("refused", err.text);
     o = cJSON_CreateObject();
@@ -63,15 +59,14 @@ static char *do_add(struct head *h, const cJSON *request)
     return strdup("{\"ok\": true, \"ids\": []}"); /* added; too many to list */
 }
 
-static char *do_cancel(struct head *h, const cJSON *request)
+static char *do_cancel(struct head *h, const struct client_request *request)
 {
-    const cJSON *ids = cJSON_GetObjectItemCaseSensitive(request, "ids");
     struct pilot_error err;
     cJSON *o;
 
-    for (const cJSON *id = cJSON_IsArray(ids) ? ids->child : NULL; id != NULL; id = id->next)
-        if (!cJSON_IsString(id) || head_cancel(h, id->valuestring, &err) < 0)
-            return refusal("refused", cJSON_IsString(id) ? err.text : "ids must be texts");
+    for (char **id = request->ids; id != NULL && *id != NULL; id++)
+        if (head_cancel(h, *id, &err) < 0)
+            return refusal("refused", err.text);
     o = cJSON_CreateObject();
     cJSON_AddBoolToObject(o, "ok", true);
     return word(o);
@@ -79,22 +74,21 @@ static char *do_cancel(struct head *h, const cJSON *request)
 
 static char *answer(struct head *h, const char *text)
 {
-    cJSON *request = cJSON_Parse(text);
-    const cJSON *op = cJSON_GetObjectItemCaseSensitive(request, "op");
+    struct client_request request;
+    char why[LINES_WHY_MAX];
     char *reply;
+    int rc;
 
     if (h->over || h->sched == NULL)
-        reply = refusal("over", "the run is over; nothing can be added any more");
-    else if (!cJSON_IsString(op))
-        reply = refusal("refused", "not a request");
-    else if (strcmp(op->valuestring, "add") == 0)
-        reply = do_add(h, request);
-    else if (strcmp(op->valuestring, "cancel") == 0)
-        reply = do_cancel(h, request);
+        return refusal("over", "the run is over; nothing can be added any more");
+    rc = client_request_parse(text, strlen(text), &request, why);
+    if (rc == PILOT_ENOMEM)
+        BUG("out of memory for a request");
+    if (rc < 0)
+        reply = refusal("refused", why);
     else
-        reply =
-            refusal("refused", "this pilot does not know that request; is it an older version?");
-    cJSON_Delete(request);
+        reply = request.op == REQUEST_ADD ? do_add(h, &request) : do_cancel(h, &request);
+    client_request_fini(&request);
     return reply;
 }
 

@@ -13,7 +13,8 @@
 #include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
-#define SPEC_MAX_BYTES (16u << 20) /* well below what one message may carry */
+/* Below what one message may carry; more than the largest text with large defaults makes. */
+#define SPEC_MAX_BYTES (48u << 20)
 
 int tasks_unpack(const struct head_task *task, struct task_spec *spec)
 {

@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/units.h"
 #include "input/ids.h"
+#include "input/limits.h"
 #include "input/lists.h"
 #include "input/value.h"
 
@@ -497,6 +498,7 @@ static int inherit(const struct task_spec *from, enum field field, struct task_s
 
 int fields_finish(struct fields *f, struct task_spec *spec)
 {
+    char why[200];
     int rc = 0;
 
     for (unsigned field = FIELD_COMMAND; field < FIELD_COUNT && rc == 0; field++) {
@@ -509,6 +511,8 @@ int fields_finish(struct fields *f, struct task_spec *spec)
         rc = lists_merge_env(&spec->env, f->defaults.env);
     if (rc == 0 && f->found[FIELD_COMMAND].p == NULL && !(f->defaulted & (1u << FIELD_COMMAND)))
         complain(f->complaints, &f->place, "there is no command; add \"command\": \"what to run\"");
+    if (rc == 0 && f->config != NULL && !limits_check(spec, why, sizeof(why)))
+        complain(f->complaints, &f->place, "%s", why);
     return rc;
 }
 

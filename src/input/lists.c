@@ -210,32 +210,44 @@ int lists_env(struct fields *f, const struct scan_text *value, char ***out)
     return finish_list(env, f->complaints->total == errors, rc, out);
 }
 
-static bool has_name(char *const *env, const char *entry)
+/* Copies of what defaults have and own (sorted, owns entries) has not; PILOT_ENOMEM, or how many.
+ */
+static int copy_others(char **to, char *const *defaults, char **sorted_own, size_t own)
 {
-    for (; env != NULL && *env != NULL; env++)
-        if (lists_compare_env(env, &entry) == 0)
-            return true;
-    return false;
+    int count = 0;
+
+    for (size_t i = 0; defaults[i] != NULL; i++) {
+        if (own > 0 &&
+            bsearch(&defaults[i], sorted_own, own, sizeof(*sorted_own), lists_compare_env) != NULL)
+            continue;
+        to[count] = strdup(defaults[i]);
+        if (to[count++] == NULL)
+            return PILOT_ENOMEM;
+    }
+    return count;
 }
 
 int lists_merge_env(char ***env, char *const *defaults)
 {
-    size_t count = 0;
-    char **merged = calloc(strv_len(*env) + strv_len(defaults) + 1, sizeof(*merged));
+    size_t own = strv_len(*env);
+    char **merged = calloc(own + strv_len(defaults) + 1, sizeof(*merged));
+    char **in_order = calloc(own + 1, sizeof(*in_order));
+    int count = PILOT_ENOMEM;
 
-    if (merged == NULL)
-        return PILOT_ENOMEM;
-    for (size_t i = 0; defaults[i] != NULL; i++) {
-        if (has_name(*env, defaults[i]))
-            continue;
-        merged[count] = strdup(defaults[i]);
-        if (merged[count++] == NULL) {
-            strv_free(merged);
-            return PILOT_ENOMEM;
+    if (merged != NULL && in_order != NULL) {
+        if (own > 0) {
+            memcpy(in_order, *env, own * sizeof(*in_order));
+            qsort(in_order, own, sizeof(*in_order), lists_compare_env);
         }
+        count = copy_others(merged, defaults, in_order, own);
     }
-    for (char **entry = *env; entry != NULL && *entry != NULL; entry++)
-        merged[count++] = *entry;
+    free(in_order);
+    if (count < 0) {
+        strv_free(merged);
+        return PILOT_ENOMEM;
+    }
+    if (own > 0)
+        memcpy(merged + count, *env, own * sizeof(*merged));
     free(*env);
     *env = merged;
     return 0;

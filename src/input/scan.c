@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input/text.h"
+
 enum expect {
     EXPECT_VALUE,        /* after ':' or at the start */
     EXPECT_FIRST_VALUE,  /* after '[': a value or ']' */
@@ -186,8 +188,15 @@ static bool scan_string(struct scanner *s)
                            : c == '\t' ? "tab (better written \\t)"
                                        : "control character",
                            c);
-        } else {
+        } else if (c < 0x80) {
             s->p++;
+        } else {
+            size_t n = text_char(s->p, (size_t)(s->end - s->p), NULL);
+
+            if (n == 0)
+                return fail_at(
+                    s, s->p, "the byte 0x%02x in a string is not UTF-8; save the file as UTF-8", c);
+            s->p += n;
         }
     }
     return fail_at(s, start,

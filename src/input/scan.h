@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SCAN_DEPTH_MAX 512 /* levels of [ and {; cJSON's own limit is 1000 */
+#define SCAN_DEPTH_MAX 1024 /* levels of [ and {, a task's own included */
 
 struct scan_text {
     const char *p;

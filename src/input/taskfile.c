@@ -21,6 +21,7 @@
 #include "input/complaints.h"
 #include "input/fields.h"
 #include "input/graph.h"
+#include "input/limits.h"
 #include "input/split.h"
 #include "input/text.h"
 #include "input/value.h"
@@ -160,9 +161,28 @@ static int add_to_graph(struct reader *r, const struct task_spec *spec, unsigned
     return 0;
 }
 
+/* Is it too much text for one task? */
+static bool refuse_size(struct reader *r, const struct split_element *e, struct place place)
+{
+    if (e->text.len <= TASK_TEXT_MAX)
+        return false;
+    place.line = e->line;
+    complain(&r->complaints, &place,
+             "%zu bytes of text, more than the %u MiB that one task may have; put the data into "
+             "a file that the task reads",
+             e->text.len, TASK_TEXT_MAX >> 20);
+    return true;
+}
+
 static int read_task(struct reader *r, const struct split_element *e, struct task_spec *spec)
 {
-    int rc = fields_begin(&r->fields, &e->text, &r->split.members, e->line, r->number, spec);
+    int rc;
+
+    if (refuse_size(r, e, (struct place){.number = r->number})) {
+        r->incomplete = true;
+        return 0;
+    }
+    rc = fields_begin(&r->fields, &e->text, &r->split.members, e->line, r->number, spec);
 
     if (rc < 0)
         return rc;
@@ -218,10 +238,38 @@ static int read_tasks(struct reader *r)
 
 /* ---- A list of commands ---------------------------------------------------------------------- */
 
+/* A command that is no text, or none that is complete. */
+static bool refuse_command(struct reader *r, const struct split_element *e, struct place place)
+{
+    const char *broken = text_not_utf8(e->text.p, e->text.len);
+    size_t backslashes = 0;
+
+    if (memchr(e->text.p, '\0', e->text.len) != NULL) {
+        complain(&r->complaints, &place,
+                 "the command has a NUL byte in it; is this a text file at all?");
+        return true;
+    }
+    if (broken != NULL) {
+        place.column = split_column_of(&r->split, broken);
+        complain(&r->complaints, &place,
+                 "the byte 0x%02x in the command is not UTF-8; save the file as UTF-8",
+                 (unsigned char)*broken);
+        return true;
+    }
+    while (backslashes < e->text.len && e->text.p[e->text.len - 1 - backslashes] == '\\')
+        backslashes++;
+    if (backslashes % 2 == 0)
+        return false;
+    complain(&r->complaints, &place,
+             "the command ends in a backslash, but it cannot go on on the next line; write each "
+             "command on one line");
+    return true;
+}
+
 static int read_command(struct reader *r, const struct split_element *e, struct task_spec *spec)
 {
     struct place place = {.line = e->line};
-    size_t backslashes = 0;
+    char why[200];
 
     if (r->config->ids_by_content) {
         int rc = generate_id(r, e, spec);
@@ -235,22 +283,14 @@ static int read_command(struct reader *r, const struct split_element *e, struct 
         return PILOT_ENOMEM;
     }
     place.id = spec->id;
-    if (memchr(e->text.p, '\0', e->text.len) != NULL) {
-        complain(&r->complaints, &place,
-                 "the command has a NUL byte in it; is this a text file at all?");
+    if (refuse_size(r, e, place) || refuse_command(r, e, place))
         return 0;
-    }
-    while (backslashes < e->text.len && e->text.p[e->text.len - 1 - backslashes] == '\\')
-        backslashes++;
-    if (backslashes % 2 == 1) {
-        complain(
-            &r->complaints, &place,
-            "the command ends in a backslash, but it cannot go on on the next line; write each "
-            "command on one line");
-        return 0;
-    }
     spec->command = strndup(e->text.p, e->text.len);
-    return spec->command != NULL ? hand_out(r, spec, e->line) : PILOT_ENOMEM;
+    if (spec->command == NULL)
+        return PILOT_ENOMEM;
+    if (!limits_check(spec, why, sizeof(why)))
+        complain(&r->complaints, &place, "%s", why);
+    return hand_out(r, spec, e->line);
 }
 
 /* A file that is called JSON and does not look like it is read all the same, but not silently. */

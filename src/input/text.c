@@ -26,6 +26,19 @@ size_t text_char(const char *p, size_t len, uint32_t *code)
     return n;
 }
 
+const char *text_not_utf8(const char *p, size_t len)
+{
+    while (len > 0) {
+        size_t n = (unsigned char)*p < 0x80 ? 1 : text_char(p, len, NULL);
+
+        if (n == 0)
+            return p;
+        p += n;
+        len -= n;
+    }
+    return NULL;
+}
+
 void text_make_printable(char *s)
 {
     size_t len = strlen(s);

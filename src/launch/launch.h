@@ -61,6 +61,10 @@ struct launch_request {
      * cwd must be set ("." is where the caller was at launcher_start). Else, and when one is not
      * open: PILOT_EINVAL. For programs that talk with the caller, such as a hook. */
     int stdio_fd, stderr_fd;
+    /* Bytes that are kept of standard output, and of standard error; the rest is read and dropped,
+     * which the file and the event say. 0: all, and the task writes into its files itself. Not with
+     * stdio_fd. */
+    int64_t max_output;
     const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 

@@ -24,8 +24,8 @@
  *
  * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and
  * ECHILD means that nothing is left. While the task runs, the slot sleeps in poll on two
- * descriptors: its socket, and a signalfd for SIGCHLD. Idle, it sleeps in recv. It holds no timer
- * unless it needs one.
+ * descriptors: its socket, and a signalfd for SIGCHLD; and on the pipes of its output when only so
+ * much of that is kept (pump.h). Idle, it sleeps in recv. It holds no timer unless it needs one.
  *
  * max_rss_kib: the kernel hands the peak of the slot itself (1 to 2 MB) on through vfork and
  * execve, so a smaller task is reported with that. */
@@ -50,6 +50,7 @@
 #include "launch/cpubind.h"
 #include "launch/memguard.h"
 #include "launch/plan.h"
+#include "launch/pump.h"
 #include "launch/spawn.h"
 #include "launch/taskdir.h"
 #include "launch/tree.h"
@@ -94,6 +95,7 @@ struct slot {
     struct plan plan;
     struct cpubind cpus;
     struct taskdir dir;
+    struct pump pump; /* open only for a task with max_output */
     struct spawn_report *report;
     struct tree tree;
 };
@@ -115,6 +117,20 @@ static void send_result(struct slot *s)
     wire_put_result(&s->out, &s->ev);
     if (!buf_ok(&s->out) || wire_send(s->sock, s->out.data, s->out.len, 0) < 0)
         _exit(EXIT_FAILURE); /* the agent is gone, and nothing of ours is left to kill */
+}
+
+/* After pump_end, and when it is known how the task ended. */
+static void judge_output(struct slot *s)
+{
+    struct attempt_result *res = &s->ev.result;
+
+    res->output_dropped = pump_dropped(&s->pump);
+    if ((res->reason == REASON_EXIT || res->reason == REASON_SIGNAL) &&
+        !pump_has_kept(&s->pump, res->message, sizeof(res->message))) {
+        res->reason = REASON_SPAWN;
+        res->exit_code = -1;
+    }
+    pump_init(&s->pump);
 }
 
 static void fail_spawn(struct slot *s)
@@ -144,6 +160,7 @@ static void finish(struct slot *s)
     struct attempt_result *res = &s->ev.result;
 
     memguard_end(&s->guard);
+    pump_end(&s->pump); /* before anything of ours is written behind the output */
     if (s->report->stage != SPAWN_OK) {
         spawn_describe(s->report, res->message, sizeof(res->message));
         fail_spawn(s);
@@ -157,6 +174,7 @@ static void finish(struct slot *s)
         if (res->reason == REASON_EXIT)
             res->exit_code = WEXITSTATUS(s->main_status);
     }
+    judge_output(s);
     taskdir_close(&s->dir);
     s->state = SLOT_IDLE;
     s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
@@ -225,8 +243,13 @@ static void look_at_memory(struct slot *s)
  * caller's, for then there are no files. */
 static void look_for_writers(struct slot *s)
 {
-    int n = tree_find(&s->tree, s->self, NULL, 0);
+    int n;
 
+    if (pump_is_open(&s->pump)) { /* nobody else can tell so well */
+        plan_look(s);
+        return;
+    }
+    n = tree_find(&s->tree, s->self, NULL, 0);
     for (int i = 0; i < n; i++) {
         if (!s->tree.procs[i].zombie && taskdir_is_held_by(&s->dir, s->tree.procs[i].pid)) {
             plan_look(s);
@@ -297,6 +320,20 @@ static void on_deadline(struct slot *s)
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
+static bool open_pump(struct slot *s, int64_t limit, struct spawn_spec *spec)
+{
+    int errnum = pump_open(&s->pump, limit, s->dir.out_fd, s->dir.err_fd);
+
+    if (errnum != 0) {
+        snprintf(s->ev.result.message, sizeof(s->ev.result.message),
+                 "cannot make pipes for its output: %s", strerror(errnum));
+        return false;
+    }
+    spec->out_fd = pump_out_fd(&s->pump);
+    spec->err_fd = pump_err_fd(&s->pump);
+    return true;
+}
+
 /* What becomes the program's output: its files, or what the caller passed. */
 static bool open_output(struct slot *s, const struct launch_request *req, struct spawn_spec *spec)
 {
@@ -312,7 +349,7 @@ static bool open_output(struct slot *s, const struct launch_request *req, struct
             return false;
         spec->out_fd = s->dir.out_fd;
         spec->err_fd = s->dir.err_fd;
-        return true;
+        return req->max_output <= 0 || open_pump(s, req->max_output, spec);
     }
     if (s->passed.n != 2) {
         snprintf(res->message, sizeof(res->message), "cannot receive the caller's descriptors: %s",
@@ -370,7 +407,9 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     s->timeout_ms = req->timeout_ms;
     started = start(s, req);
     wire_fds_close(&s->passed); /* or the caller would not see the end of the program's output */
+    pump_started(&s->pump);
     if (!started) {
+        pump_end(&s->pump);
         fail_spawn(s);
         taskdir_close(&s->dir);
         send_result(s);
@@ -492,20 +531,31 @@ static void on_time(struct slot *s)
         kill_tree(s);
 }
 
+static void take_output(struct slot *s)
+{
+    pump_turn(&s->pump);
+    if (s->state == SLOT_LINGER && !pump_is_open(&s->pump))
+        s->look_ms = 0; /* that was what it waited for */
+}
+
 /* One turn while a task runs: children first, so that an exit comes before a deadline that has
- * passed meanwhile; then messages; then deadlines. */
+ * passed meanwhile; then output; then messages; then deadlines. */
 static void turn(struct slot *s)
 {
-    struct pollfd fds[2] = {{.fd = s->sigfd, .events = POLLIN}, {.fd = s->sock, .events = POLLIN}};
+    struct pollfd fds[2 + PUMP_STREAMS] = {{.fd = s->sigfd, .events = POLLIN},
+                                           {.fd = s->sock, .events = POLLIN}};
+    int outputs = pump_fds(&s->pump, fds + 2);
     struct signalfd_siginfo info;
 
-    if (poll(fds, 2, poll_timeout(s)) < 0)
+    if (poll(fds, 2 + (nfds_t)outputs, poll_timeout(s)) < 0)
         return;
     if (fds[0].revents != 0) {
         (void)!read(s->sigfd, &info, sizeof(info)); /* SIGCHLD: only that, at most one pending */
         s->now_ms = clock_mono_ms();
         reap(s);
     }
+    if (outputs > 0)
+        take_output(s);
     if (fds[1].revents != 0)
         receive(s, MSG_DONTWAIT);
     on_time(s);
@@ -535,6 +585,7 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     memguard_init(&s->guard);
     choose_oom_score(s);
     taskdir_init(&s->dir);
+    pump_init(&s->pump);
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
     s->sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);

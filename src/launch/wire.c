@@ -202,6 +202,7 @@ void wire_put_run(struct buf *b, const struct launch_request *req)
     put_cstr(b, req->stdin_path);
     put_cstr(b, req->cpus);
     buf_put_u8(b, req->stdio_fd != 0);
+    buf_put_i64(b, req->max_output);
     finish(b, at);
 }
 
@@ -223,6 +224,7 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     req->stdin_path = get_cstr(&r);
     req->cpus = get_cstr(&r);
     req->stdio_fd = req->stderr_fd = rd_u8(&r) != 0 ? -1 : 0;
+    req->max_output = rd_i64(&r);
     req->argv = out->argv.n > 0 ? out->argv.v : NULL;
     req->env = out->env.n > 0 ? out->env.v : NULL;
     if (req->id == NULL || (req->command == NULL) == (req->argv == NULL))

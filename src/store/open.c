@@ -6,6 +6,7 @@
  * written: on some network file systems everything before it succeeds although it cannot. */
 #include "store/internal.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,12 +22,25 @@
 #define CLOSE_BUSY_MS                                                                              \
     200 /* at the end a reader is not worth waiting for: the WAL file then stays */
 
+/* SQLite by itself makes files that all may read whom the umask does not stop. Its journals take
+ * the mode of the database. A file that is there keeps the mode that somebody gave it; and is not
+ * opened here, since to close it would drop SQLite's locks. What fails here, SQLite will word. */
+static void make_private(const char *file)
+{
+    int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        close(fd);
+}
+
 static int open_connection(struct store *s, const struct store_setup *setup,
                            struct pilot_error *err)
 {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    int rc = sqlite3_open_v2(s->place.file, &s->db, flags, setup->vfs);
+    int rc;
 
+    make_private(s->place.file);
+    rc = sqlite3_open_v2(s->place.file, &s->db, flags, setup->vfs);
     if (s->db == NULL)
         return err_set(err, PILOT_ENOMEM, "memory is short");
     if (rc != SQLITE_OK)

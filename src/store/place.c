@@ -245,7 +245,7 @@ int place_lock(struct place *p, const char *holder, struct pilot_error *err)
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
     for (;;) {
-        int fd = open(p->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int fd = open(p->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         int errnum;
 
         if (fd < 0)

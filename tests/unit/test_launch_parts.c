@@ -317,6 +317,7 @@ static void put_all(struct buf *b, int which)
                                            .stdin_path = "in",
                                            .timeout_ms = INT64_MAX,
                                            .memory = INT64_MAX - 1,
+                                           .max_output = 1LL << 40,
                                            .cpus = "0-3,8"};
     const struct launch_request by_command = {
         .key = 8, .id = "x", .attempt = 1, .command = "", .stdio_fd = 5, .stderr_fd = 6};
@@ -329,6 +330,7 @@ static void put_all(struct buf *b, int which)
                                                .user_us = 2,
                                                .sys_us = 3,
                                                .max_rss_kib = 4,
+                                               .output_dropped = 1LL << 41,
                                                .message = "cannot"}};
 
     if (which == 0)
@@ -402,6 +404,7 @@ static int get_any(int which, const void *p, size_t len, bool whole)
             assert_string_equal(run.req.stdin_path, "in");
             assert_string_equal(run.req.cpus, "0-3,8");
             assert_true(run.req.stdio_fd == 0 && run.req.stderr_fd == 0);
+            assert_true(run.req.max_output == 1LL << 40);
         } else if (whole) {
             assert_string_equal(run.req.command, "");
             assert_true(run.req.argv == NULL && run.req.env == NULL && run.req.cwd == NULL &&
@@ -417,14 +420,15 @@ static int get_any(int which, const void *p, size_t len, bool whole)
                         ev.result.exit_code == -1 && ev.result.signal == 15 &&
                         ev.result.start_wall_ms == 1700000000000 &&
                         ev.result.end_wall_ms == 1700000000001 && ev.result.user_us == 2 &&
-                        ev.result.sys_us == 3 && ev.result.max_rss_kib == 4);
+                        ev.result.sys_us == 3 && ev.result.max_rss_kib == 4 &&
+                        ev.result.output_dropped == 1LL << 41);
             assert_string_equal(ev.result.message, "cannot");
         }
         return rc;
     default:
         rc = wire_get_number(p, len, &number);
         if (whole)
-            assert_int_equal(number, which == 7 ? EAGAIN : 1234);
+            assert_int_equal(number, which == MESSAGE_KINDS - 1 ? EAGAIN : 1234);
         return rc;
     }
 }

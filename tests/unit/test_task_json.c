@@ -15,8 +15,8 @@ static unsigned random_below(unsigned n)
 static char *random_text(bool any)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
-    static const char *const odd[] = {"\"",         "\\", "\n", "\t", "\x01", "\x7f", "\u00e9",
-                                      "\U0001f680", "=",  "/",  " ",  "{",    "\xff", "\\u0000"};
+    static const char *const odd[] = {"\"",         "\\", "\n", "\t", "\x01", "\x7f",   "\u00e9",
+                                      "\U0001f680", "=",  "/",  " ",  "{",    "\u20ac", "\\u0000"};
     size_t len = 1 + random_below(12);
     char *s = calloc(len * 8 + 1, 1);
 

@@ -331,16 +331,16 @@ static void test_cut_at_every_byte(void **state)
 
 static void test_depth_is_limited(void **state)
 {
-    char text[1200] = "[{\"command\":\"x\",\"tags\":";
+    char text[2200] = "[{\"command\":\"x\",\"tags\":";
     size_t start = strlen(text);
 
     (void)state;
-    for (size_t depth = 500; depth < 520; depth++) {
+    for (size_t depth = 995; depth < 1035; depth++) {
         memset(text + start, '[', depth);
         memset(text + start + depth, ']', depth);
         memcpy(text + start + 2 * depth, "}]", 3);
         read_text(text, strlen(text));
-        check((result.rc == 1) == (depth <= 511), text, "depth");
+        check((result.rc == 1) == (depth <= 1023), text, "depth");
         if (result.rc != 1)
             check(strstr(result.err.text, "nested deeper") != NULL, text, "words");
     }

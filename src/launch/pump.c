@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the pipes between a task and its output files, and the cut. Must not know of processes: who
+ * is left and when all is over is the slot's business.
+ *
+ * The task is never held up by the cut: what is beyond it is read and forgotten, in the same block
+ * of memory. A file that cannot be written is another matter: without the pump the task itself
+ * would see that, so our end of its pipe is closed, and the attempt does not count as a success.
+ * (Not splice: it refuses a file that is opened for appending, and to forget costs next to
+ * nothing.) */
+#include "launch/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define BLOCK 65536      /* bytes; as much as a pipe holds */
+#define BLOCKS_A_TURN 16 /* of a stream, so that signals and deadlines have their turn */
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void pump_init(struct pump *p)
+{
+    memset(p, 0, sizeof(*p));
+    for (int i = 0; i < PUMP_STREAMS; i++)
+        p->streams[i].pipe = p->streams[i].task_end = p->streams[i].file = -1;
+}
+
+static int open_stream(struct pump_stream *s, int file, const char *name)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return errno;
+    s->pipe = ends[0];
+    s->task_end = ends[1];
+    s->file = file;
+    s->name = name;
+    /* Only our end: programs do not expect an output that refuses to wait. */
+    return fcntl(s->pipe, F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
+}
+
+static void close_all(struct pump *p)
+{
+    for (int i = 0; i < PUMP_STREAMS; i++) {
+        close_fd(&p->streams[i].pipe);
+        close_fd(&p->streams[i].task_end);
+        p->streams[i].file = -1;
+    }
+}
+
+int pump_open(struct pump *p, int64_t limit, int out_file, int err_file)
+{
+    int errnum;
+
+    pump_init(p);
+    p->limit = limit;
+    errnum = open_stream(&p->streams[0], out_file, "stdout.txt");
+    if (errnum == 0)
+        errnum = open_stream(&p->streams[1], err_file, "stderr.txt");
+    if (errnum != 0)
+        close_all(p);
+    return errnum;
+}
+
+int pump_out_fd(const struct pump *p)
+{
+    return p->streams[0].task_end;
+}
+
+int pump_err_fd(const struct pump *p)
+{
+    return p->streams[1].task_end;
+}
+
+void pump_started(struct pump *p)
+{
+    for (int i = 0; i < PUMP_STREAMS; i++)
+        close_fd(&p->streams[i].task_end);
+}
+
+bool pump_is_open(const struct pump *p)
+{
+    return p->streams[0].pipe >= 0 || p->streams[1].pipe >= 0;
+}
+
+int pump_fds(const struct pump *p, struct pollfd *fds)
+{
+    int n = 0;
+
+    for (int i = 0; i < PUMP_STREAMS; i++)
+        if (p->streams[i].pipe >= 0)
+            fds[n++] = (struct pollfd){.fd = p->streams[i].pipe, .events = POLLIN};
+    return n;
+}
+
+/* 0, or an errno value. */
+static int write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno != EINTR)
+            return errno;
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+/* Keeps what may be kept of a block, and counts the rest. */
+static void keep(struct pump_stream *s, int64_t limit, const char *block, size_t len)
+{
+    int64_t room = s->errnum == 0 ? limit - s->kept : 0;
+    size_t n = room < (int64_t)len ? (size_t)room : len;
+
+    if (n > 0)
+        s->errnum = write_all(s->file, block, n);
+    if (s->errnum != 0) {
+        s->dropped += (int64_t)len; /* or a little less: what was written of it is not known */
+        close_fd(&s->pipe);
+        return;
+    }
+    if (n > 0)
+        s->last = block[n - 1];
+    s->kept += (int64_t)n;
+    s->dropped += (int64_t)(len - n);
+}
+
+/* Reads at most max bytes. False: there is nothing (more) now. */
+static bool take(struct pump_stream *s, int64_t limit, size_t max)
+{
+    static char block[BLOCK]; /* one task a process at a time */
+    ssize_t n = read(s->pipe, block, max < sizeof(block) ? max : sizeof(block));
+
+    if (n < 0)
+        return errno == EINTR;
+    if (n == 0)
+        close_fd(&s->pipe); /* nobody can write any more */
+    else
+        keep(s, limit, block, (size_t)n);
+    return s->pipe >= 0;
+}
+
+void pump_turn(struct pump *p)
+{
+    for (int i = 0; i < PUMP_STREAMS; i++) {
+        struct pump_stream *s = &p->streams[i];
+
+        for (int n = 0; n < BLOCKS_A_TURN && s->pipe >= 0; n++)
+            if (!take(s, p->limit, BLOCK))
+                break;
+    }
+}
+
+/* What the pipe holds now, and no more: whoever writes into it now is no process of the task. */
+static void take_rest(struct pump_stream *s, int64_t limit)
+{
+    int left = 0;
+
+    if (s->pipe < 0 || ioctl(s->pipe, FIONREAD, &left) < 0)
+        return;
+    while (left > 0 && s->pipe >= 0) {
+        int64_t before = s->kept + s->dropped;
+
+        if (!take(s, limit, (size_t)left))
+            break;
+        left -= (int)(s->kept + s->dropped - before);
+    }
+}
+
+static void mark_cut(struct pump_stream *s)
+{
+    char text[96];
+    int len = snprintf(text, sizeof(text),
+                       "%s[pilot-mpi: cut here: %" PRId64 " bytes more were not kept]\n",
+                       s->kept > 0 && s->last != '\n' ? "\n" : "", s->dropped);
+    int errnum = write_all(s->file, text, (size_t)len);
+
+    if (s->errnum == 0)
+        s->errnum = errnum;
+}
+
+void pump_end(struct pump *p)
+{
+    for (int i = 0; i < PUMP_STREAMS; i++) {
+        struct pump_stream *s = &p->streams[i];
+
+        if (s->file < 0)
+            continue;
+        take_rest(s, p->limit);
+        if (s->dropped > 0)
+            mark_cut(s);
+    }
+    close_all(p);
+}
+
+int64_t pump_dropped(const struct pump *p)
+{
+    return p->streams[0].dropped + p->streams[1].dropped;
+}
+
+bool pump_has_kept(const struct pump *p, char *message, size_t size)
+{
+    for (int i = 0; i < PUMP_STREAMS; i++) {
+        const struct pump_stream *s = &p->streams[i];
+
+        if (s->errnum != 0) {
+            snprintf(message, size, "cannot write '%s': %s", s->name, strerror(s->errnum));
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The output of a task of which only so much may be kept: two pipes that the slot reads. */
+#ifndef PILOT_LAUNCH_PUMP_H
+#define PILOT_LAUNCH_PUMP_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PUMP_STREAMS 2
+
+struct pump_stream {
+    int pipe;     /* our end, non-blocking; -1: not used, or at its end */
+    int task_end; /* -1: closed; the task has it */
+    int file;     /* borrowed from the task's directory */
+    const char *name;
+    int64_t kept, dropped; /* bytes */
+    int errnum;            /* why the file could not be written; 0: it could */
+    char last;             /* byte that was kept */
+};
+
+/* All zero is not valid: pump_init. */
+struct pump {
+    int64_t limit; /* bytes kept of each stream */
+    struct pump_stream streams[PUMP_STREAMS];
+};
+
+void pump_init(struct pump *p);
+
+/* Makes the pipes in front of two open files. 0, or an errno value; then nothing is open. */
+int pump_open(struct pump *p, int64_t limit, int out_file, int err_file);
+/* What the task gets as descriptors 1 and 2. */
+int pump_out_fd(const struct pump *p);
+int pump_err_fd(const struct pump *p);
+/* The task has them: closes our copies, so that the end of its output can be seen. */
+void pump_started(struct pump *p);
+
+/* Whether somebody may still write. */
+bool pump_is_open(const struct pump *p);
+/* Descriptors to wait for: fills up to PUMP_STREAMS, returns how many. */
+int pump_fds(const struct pump *p, struct pollfd *fds);
+/* Takes what is there, a bounded part of it. */
+void pump_turn(struct pump *p);
+
+/* When no process of the task is left: takes what is in the pipes, says at the end of each file
+ * that was cut that it was, and closes the pipes, also if somebody else holds them. Does nothing
+ * when it is not open. */
+void pump_end(struct pump *p);
+/* Afterwards, until the next pump_open. */
+int64_t pump_dropped(const struct pump *p);
+/* False, and why in message: a file could not be written. */
+bool pump_has_kept(const struct pump *p, char *message, size_t size);
+
+#endif
