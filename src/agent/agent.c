@@ -18,6 +18,7 @@
 #include "agent/cpus.h"
 #include "agent/memory.h"
 #include "agent/outroom.h"
+#include "agent/scratch.h"
 #include "agent/site.h"
 #include "agent/taskenv.h"
 #include "common/buf.h"
@@ -70,6 +71,7 @@ struct agent {
     uint32_t free_count;
     struct control *control; /* NULL: none could be made, or not yet */
     struct outroom room;     /* for the output of tasks */
+    struct scratch *scratch; /* for MPI programs in tasks; NULL: none could be made, or not yet */
     int epoll_fd;            /* of the launcher and the control socket */
     struct strmap xml;       /* CPU lists that have a topology file */
     struct buf out;          /* the frame of this turn */
@@ -200,7 +202,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
 {
     const struct task_spec *spec = &m->spec;
     struct run *run = &a->runs[index];
-    char dir[8192], xml[8192];
+    char dir[8192], xml[8192], scratch[512];
     struct taskenv_task te = {
         .id = spec->id,
         .dir = dir,
@@ -210,6 +212,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .cpus = a->pin ? run->cpus.list : "",
         .node = a->site.node,
         .xml = xml_for(a, run->cpus.list, xml, sizeof(xml)),
+        .scratch = scratch_path(a->scratch, index, scratch, sizeof(scratch)),
         .env = spec->env,
         .socket = a->control ? control_path(a->control) : NULL,
         .left_s = left_s(a),
@@ -348,6 +351,7 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
     else if (result.reason == REASON_SIGNAL || result.exit_code > 0)
         suspect_room(a);
     report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &result);
+    scratch_clear(a->scratch, ev->key);
     cpus_give(a->cpus, &run->cpus);
     run->used = false;
     a->free_runs[a->free_count++] = (uint32_t)ev->key;
@@ -361,6 +365,8 @@ static void stop_tasks(struct agent *a)
     a->control = NULL;
     launcher_stop(a->launcher);
     a->launcher = NULL;
+    scratch_destroy(a->scratch);
+    a->scratch = NULL;
 }
 
 static void on_bye(struct agent *a)
@@ -451,6 +457,17 @@ static void open_control(struct agent *a)
         watch(a, control_fd(a->control));
 }
 
+static void open_scratch(struct agent *a)
+{
+    struct pilot_error err;
+    char dir[8192];
+
+    snprintf(dir, sizeof(dir), "%s/.pilot/%s", a->site.workdir, a->site.node);
+    if (scratch_create(&a->scratch, dir, &err) < 0)
+        log_warn("what MPI programs in tasks leave on this node when they are killed will stay: %s",
+                 err.text);
+}
+
 static void handle_assign(struct agent *a, struct rd *body)
 {
     struct cpus_config config = {.allowed = a->site.cpus,
@@ -462,6 +479,7 @@ static void handle_assign(struct agent *a, struct rd *body)
         BUG("an ASSIGN message that does not fit");
     set_state(a, WORKING);
     open_control(a);
+    open_scratch(a);
     if (!m.is_virtual && m.cores == cpus_total(a->cpus))
         return;
     cpus_destroy(a->cpus);
@@ -713,6 +731,7 @@ void agent_destroy(struct agent *a)
         return;
     control_destroy(a->control);
     launcher_stop(a->launcher);
+    scratch_destroy(a->scratch);
     close(a->epoll_fd);
     for (uint32_t i = 0; i < a->run_cap; i++)
         if (a->runs[i].used)

@@ -525,12 +525,13 @@ static int write_whole(int fd, const char *data, size_t len)
 /* Under a name of its own first: whoever opens path sees all of it. mkostemp makes mode 0600. */
 static int write_file(const char *path, const char *data, size_t len, struct pilot_error *err)
 {
-    char tmp[4096 + 8];
+    char tmp[4096 + 32];
     int fd, bad;
 
-    if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp))
+    /* The number says whose it is when we are killed now (site_make_dir). */
+    if (snprintf(tmp, sizeof(tmp), "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof(tmp))
         return err_set(err, PILOT_EINVAL, "path too long: %.200s...", path);
-    fd = mkostemp(tmp, O_CLOEXEC);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(err, PILOT_EIO, errno, "%s: cannot be made", tmp);
     bad = write_whole(fd, data, len);

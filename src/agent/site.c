@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,37 @@ static int make_private(const char *path, struct pilot_error *err)
     return 0;
 }
 
+/* NAME.PID.tmp of a process that is no more. */
+static bool is_abandoned(const char *name)
+{
+    size_t len = strlen(name);
+    char *end;
+    long pid;
+
+    if (len < 5 || strcmp(name + len - 4, ".tmp") != 0)
+        return false;
+    for (len -= 4; len > 0 && name[len - 1] >= '0' && name[len - 1] <= '9';)
+        len--;
+    pid = strtol(name + len, &end, 10);
+    return len > 0 && name[len - 1] == '.' && strcmp(end, ".tmp") == 0 && pid > 0 &&
+           kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+/* What a pilot that was killed had not renamed yet. */
+static void sweep(const char *dir)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    DIR *d = opendir(dir);
+
+    while (d != NULL && (entry = readdir(d)) != NULL)
+        if (is_abandoned(entry->d_name) &&
+            snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path))
+            unlink(path);
+    if (d != NULL)
+        closedir(d);
+}
+
 int site_make_dir(const char *workdir, const char *node, struct pilot_error *err)
 {
     char path[PATH_MAX];
@@ -152,7 +184,11 @@ int site_make_dir(const char *workdir, const char *node, struct pilot_error *err
     path[strlen(workdir) + strlen("/.pilot")] = '\0';
     rc = make_private(path, err);
     path[strlen(path)] = '/';
-    return rc == 0 ? make_private(path, err) : rc;
+    if (rc == 0)
+        rc = make_private(path, err);
+    if (rc == 0)
+        sweep(path);
+    return rc;
 }
 
 int site_copy_file(const char *from, const char *to, bool required, struct pilot_error *err)

@@ -11,7 +11,8 @@
  * under srun, or alone, the mask of this process. */
 int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_error *err);
 
-/* Makes WORKDIR/.pilot/NODE, mode 0700, where this node keeps files of its own. */
+/* Makes WORKDIR/.pilot/NODE, mode 0700, where this node keeps files of its own, and removes what a
+ * process that is no more was about to write there (NAME.PID.tmp). */
 int site_make_dir(const char *workdir, const char *node, struct pilot_error *err);
 
 /* mkdir -p. */

@@ -20,8 +20,11 @@
  *   oversubscribe    more ranks than cores are the user's decision; Open MPI refuses by default.
  *   default slots    mpirun without -np: the task's cores, when they are not those of hwloc
  *                    (virtual cores, hardware threads).
- * Not set: odls_base_sigkill_timeout=0. It saves 2 s where a rank fails, but ranks are then killed
- * at the same moment as they get TERM, so that none can write a checkpoint at a timeout. */
+ *   tmpdir base, backing directory
+ *                    where Open MPI 4 keeps session files and shared memory of the task, so that
+ * what a killed mpirun leaves is known and goes (agent/scratch.c). mpirun makes it. Not set:
+ * odls_base_sigkill_timeout=0. It saves 2 s where a rank fails, but ranks are then killed at the
+ * same moment as they get TERM, so that none can write a checkpoint at a timeout. */
 #include "agent/taskenv.h"
 
 #include <stdio.h>
@@ -280,6 +283,18 @@ static void add_mpi(struct list *l, char *const *base, const struct taskenv_task
     put_default(l, base, "PRTE_MCA_prte_set_default_slots", cores);
 }
 
+/* Both or neither: the one makes the directory that the other needs. */
+static void add_scratch(struct list *l, char *const *base, const struct taskenv_task *t)
+{
+    static const char session[] = "OMPI_MCA_orte_tmpdir_base";
+    static const char shared[] = "OMPI_MCA_btl_vader_backing_directory";
+
+    if (t->scratch == NULL || find(base, session) != NULL || find(t->env, session) != NULL)
+        return;
+    list_put(l, join(session, t->scratch));
+    put_default(l, base, shared, t->scratch);
+}
+
 static void add_pilot(struct list *l, const struct taskenv_task *t, const char *cores)
 {
     char attempt[16], left[24], memory[24];
@@ -307,11 +322,12 @@ char **taskenv_task(char *const *base, const struct taskenv_task *t)
     char cores[16];
     struct list l;
 
-    if (!list_init(&l, 16 + strv_len(t->env)))
+    if (!list_init(&l, 20 + strv_len(t->env)))
         return NULL;
     snprintf(cores, sizeof(cores), "%u", t->cores);
     put_default(&l, base, "OMP_NUM_THREADS", cores);
     add_mpi(&l, base, t, cores);
+    add_scratch(&l, base, t);
     for (size_t i = 0; t->env != NULL && t->env[i] != NULL; i++)
         list_put(&l, strdup(t->env[i]));
     add_pilot(&l, t, cores);

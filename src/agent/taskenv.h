@@ -23,10 +23,12 @@ struct taskenv_task {
     unsigned attempt;
     const char *cpus; /* "" when not pinned */
     const char *node;
-    const char *xml;    /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
-    const char *socket; /* path of the node's control socket; NULL: none */
-    int64_t left_s;     /* until tasks are ended because of the walltime; -1: not known */
-    char *const *env;   /* the task's own, wins over everything but PILOT_* */
+    const char *xml;     /* path for HWLOC_XMLFILE; NULL: none, MPI ranks are then not bound */
+    const char *scratch; /* directory, made when needed, for what MPI programs keep on the node;
+                          * NULL: as they do by themselves */
+    const char *socket;  /* path of the node's control socket; NULL: none */
+    int64_t left_s;      /* until tasks are ended because of the walltime; -1: not known */
+    char *const *env;    /* the task's own, wins over everything but PILOT_* */
 };
 
 /* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.

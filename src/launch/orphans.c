@@ -73,6 +73,19 @@ static int find_orphans(struct tree *t, unsigned long long started)
     return rc;
 }
 
+/* Our own children first, which are slots mostly: one that sees its task die before it dies itself
+ * would report that as the task's own doing. (By pid, a task comes before its slot once the numbers
+ * have wrapped around.) */
+static void kill_found(const struct tree *t)
+{
+    pid_t self = getpid();
+
+    for (size_t i = 0; i < t->n; i++)
+        if (t->procs[i].ppid == self)
+            (void)kill(t->procs[i].pid, SIGKILL);
+    tree_signal(t, SIGKILL);
+}
+
 void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms)
 {
     int64_t deadline_ms = clock_mono_ms() + bound_ms;
@@ -81,7 +94,7 @@ void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms)
     if (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) < 0)
         return; /* no child at all */
     while (find_orphans(t, started) > 0 && clock_mono_ms() < deadline_ms) {
-        tree_signal(t, SIGKILL);
+        kill_found(t);
         (void)poll(NULL, 0, 1);
         for (size_t i = 0; i < t->n; i++)
             (void)waitpid(t->procs[i].pid, NULL, WNOHANG); /* fails for those not ours */

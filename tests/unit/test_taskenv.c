@@ -296,6 +296,37 @@ static void test_a_task_is_told_the_time_that_is_left_if_that_is_known(void **st
     }
 }
 
+/* Both or neither: what a person sets instead may be no directory for the other. */
+static void test_mpi_files_lie_in_the_tasks_directory(void **state)
+{
+    static const char session[] = "OMPI_MCA_orte_tmpdir_base",
+                      mine[] = "OMPI_MCA_orte_tmpdir_base=/mine";
+    static const char shared[] = "OMPI_MCA_btl_vader_backing_directory";
+    struct taskenv_task t = {
+        .id = "a", .dir = "/w/a", .cores = 1, .cpus = "", .node = "n1", .left_s = -1};
+    char **env;
+
+    (void)state;
+    env = taskenv_task(LIST("PATH=/bin"), &t);
+    expect(env, session, NULL);
+    expect(env, shared, NULL);
+    strv_free(env);
+    t.scratch = "/dev/shm/x/3";
+    env = taskenv_task(LIST("PATH=/bin"), &t);
+    expect(env, session, "/dev/shm/x/3");
+    expect(env, shared, "/dev/shm/x/3");
+    strv_free(env);
+    env = taskenv_task(LIST("PATH=/bin", (char *)mine), &t);
+    expect(env, session, NULL); /* that of the base */
+    expect(env, shared, NULL);
+    strv_free(env);
+    t.env = LIST((char *)mine);
+    env = taskenv_task(LIST("PATH=/bin"), &t);
+    expect(env, session, "/mine");
+    expect(env, shared, NULL);
+    strv_free(env);
+}
+
 static void test_mpi_launchers_are_kept_on_the_tasks_cores(void **state)
 {
     static const struct {
@@ -415,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_a_task_is_told_what_it_is),
         cmocka_unit_test(test_a_task_is_told_the_socket_if_there_is_one),
         cmocka_unit_test(test_a_task_is_told_the_time_that_is_left_if_that_is_known),
+        cmocka_unit_test(test_mpi_files_lie_in_the_tasks_directory),
         cmocka_unit_test(test_mpi_launchers_are_kept_on_the_tasks_cores),
         cmocka_unit_test(test_threads_of_the_person_decide_about_binding),
         cmocka_unit_test(test_the_tasks_own_variables_win_over_all_but_the_pilots),

@@ -3,7 +3,8 @@
  *     rank 0 of 2 host n1 cpus 0-1 on 1 threads 2
  * cpus: what the rank may run on; on: where it runs after a moment of work; threads:
  * OMP_NUM_THREADS ("-" when unset). The ranks talk to each other once, so that a launcher that
- * starts them but does not join them is noticed. Exits with the status given as argument. */
+ * starts them but does not join them is noticed. Exits with the status given as argument, after the
+ * seconds given as the next one. */
 #include <mpi.h>
 #include <sched.h>
 #include <stdio.h>
@@ -58,6 +59,7 @@ int main(int argc, char **argv)
     printf("rank %d of %d host %s cpus %s on %d threads %s\n", rank, ranks, host, list,
            sched_getcpu(), threads != NULL ? threads : "-");
     fflush(stdout);
+    sleep(argc > 2 ? (unsigned)atoi(argv[2]) : 0);
     MPI_Finalize();
     if (sum != ranks * (ranks - 1) / 2)
         return 99;

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the files that MPI libraries make on a node for tasks. An mpirun that is killed leaves its
+ * session directory in /tmp and, for each rank, megabytes of shared memory in /dev/shm; nobody else
+ * removes those, and no name in them tells whose they were. Here they lie in a directory of their
+ * attempt.
+ *
+ * Must cost nothing to tasks that have no such files: Open MPI makes the directory itself, and at
+ * the end of any other task one system call finds that it is not there.
+ *
+ * A directory is alive as long as somebody has a lock on the file "lock" in it; that ends with the
+ * process, however it ends. What is not alive goes when a pilot with the same node directory
+ * starts.
+ */
+#include "agent/scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/error.h"
+
+#define DIR_PREFIX "pilot-mpi."
+#define OPEN_DIRS 16 /* descriptors that removing a tree may use */
+
+struct scratch {
+    char *note;     /* NODE_DIR/scratch */
+    char path[256]; /* absolute; "": not made */
+    int lock_fd;
+};
+
+/* ---- Removing -------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    (void)remove(path); /* what cannot go stays; its directory then stays too */
+    return 0;
+}
+
+static void remove_tree(const char *path)
+{
+    (void)nftw(path, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+/* Something that we have made: our prefix, six letters, nothing behind them. */
+static bool is_our_name(const char *path)
+{
+    const char *name = strrchr(path, '/');
+
+    return path[0] == '/' && name != NULL &&
+           strncmp(name + 1, DIR_PREFIX, strlen(DIR_PREFIX)) == 0 &&
+           strspn(name + 1 + strlen(DIR_PREFIX),
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6 &&
+           strlen(name + 1) == strlen(DIR_PREFIX) + 6;
+}
+
+/* The lock file of a directory, locked; -1: somebody has the lock, or it is not a directory that
+ * only we can write to. */
+static int lock_dir(const char *path, int flags)
+{
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+    struct stat st;
+
+    if (dir >= 0 && fstat(dir, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 077) == 0)
+        fd = openat(dir, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+    if (dir >= 0)
+        close(dir);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void remove_left(const char *note)
+{
+    char path[sizeof(((struct scratch *)0)->path)];
+    int fd = open(note, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    ssize_t n = -1;
+
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid())
+        n = read(fd, path, sizeof(path) - 1);
+    close(fd);
+    if (n <= 0)
+        return;
+    path[n] = '\0';
+    path[strcspn(path, "\n")] = '\0';
+    if (!is_our_name(path) || (fd = lock_dir(path, 0)) < 0)
+        return;
+    remove_tree(path);
+    close(fd);
+}
+
+/* ---- Making ---------------------------------------------------------------------------------- */
+
+static int make_below(struct scratch *s, const char *base, struct pilot_error *err)
+{
+    if (snprintf(s->path, sizeof(s->path), "%s/%sXXXXXX", base, DIR_PREFIX) >=
+        (int)sizeof(s->path)) {
+        s->path[0] = '\0';
+        return err_set(err, PILOT_EIO, "'%s' is too long a path", base);
+    }
+    if (mkdtemp(s->path) == NULL) {
+        s->path[0] = '\0';
+        return err_set_errno(err, PILOT_EIO, errno, "cannot make a directory below '%s'", base);
+    }
+    s->lock_fd = lock_dir(s->path, O_CREAT | O_EXCL);
+    if (s->lock_fd < 0)
+        return err_set_errno(err, PILOT_EIO, errno, "cannot lock '%s/lock'", s->path);
+    return 0;
+}
+
+/* By rename, so that a pilot killed here leaves the old note or the new one. */
+static int write_note(const struct scratch *s, struct pilot_error *err)
+{
+    size_t len = strlen(s->path);
+    char *temporary;
+    int fd, rc = 0;
+
+    if (asprintf(&temporary, "%s.%ld.tmp", s->note, (long)getpid()) < 0)
+        return err_set(err, PILOT_ENOMEM, "out of memory");
+    unlink(temporary);
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, s->path, len) != (ssize_t)len || rename(temporary, s->note) < 0) {
+        rc = err_set_errno(err, PILOT_EIO, errno, "cannot write '%s'", s->note);
+        unlink(temporary);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(temporary);
+    return rc;
+}
+
+int scratch_create(struct scratch **out, const char *node_dir, struct pilot_error *err)
+{
+    struct scratch *s = calloc(1, sizeof(*s));
+    const char *tmp = getenv("TMPDIR");
+    int rc;
+
+    if (s == NULL || asprintf(&s->note, "%s/scratch", node_dir) < 0) {
+        free(s);
+        return err_set(err, PILOT_ENOMEM, "out of memory");
+    }
+    s->lock_fd = -1;
+    remove_left(s->note);
+    /* Shared memory is what most of it is: on a disk it would be slow. */
+    rc = make_below(s, "/dev/shm", err);
+    if (rc < 0 && s->path[0] == '\0')
+        rc = make_below(s, tmp != NULL && tmp[0] == '/' ? tmp : "/tmp", err);
+    if (rc == 0)
+        rc = write_note(s, err);
+    if (rc < 0) {
+        scratch_destroy(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+/* ---- Using ----------------------------------------------------------------------------------- */
+
+const char *scratch_path(const struct scratch *s, uint64_t key, char *path, size_t size)
+{
+    if (s == NULL || snprintf(path, size, "%s/%llu", s->path, (unsigned long long)key) >= (int)size)
+        return NULL;
+    return path;
+}
+
+void scratch_clear(const struct scratch *s, uint64_t key)
+{
+    char path[sizeof(s->path) + 32];
+
+    if (scratch_path(s, key, path, sizeof(path)) != NULL && rmdir(path) < 0 && errno != ENOENT)
+        remove_tree(path);
+}
+
+void scratch_destroy(struct scratch *s)
+{
+    if (s == NULL)
+        return;
+    if (s->path[0] != '\0') {
+        remove_tree(s->path);
+        unlink(s->note);
+    }
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s->note);
+    free(s);
+}
