@@ -24,8 +24,8 @@ need_users() {
     need setpriv util-linux
     [ -d "$TEST_DIR/bin" ] && return
     mkdir "$TEST_DIR/bin"
-    cp "$PILOT" "$TEST_DIR/bin"
-    find "$(dirname "$PILOT")" -name 'libpilot.so*' -exec cp -P {} "$TEST_DIR/bin" \;
+    # shellcheck disable=SC2046
+    cp "$PILOT" $(ldd "$PILOT" | awk '/libpilot/ { print $3 }') "$TEST_DIR/bin"
     for uid in $NOBODY 1; do
         mkdir "$TEST_DIR/home-$uid"
         chown $uid:$uid "$TEST_DIR/home-$uid"
