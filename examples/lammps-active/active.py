@@ -34,7 +34,7 @@ def task(temperature, steps):
         "id": f"T{temperature:g}",
         "command": f"mpirun -np 2 lmp -log none -in {shlex.quote(INPUT)} -var T {temperature:g} -var steps {steps}",
         "cores": 2,
-        "timeout": 3600,
+        "timeout": 300,
         "max_retries": 1,
         # A rank that waits lets others have the core: where it has a core of its own that costs
         # next to nothing, and where it has not it is ten times as fast.
