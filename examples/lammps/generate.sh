@@ -39,7 +39,7 @@ json_dir=$(printf '%s' "$dir" | sed 's/[\\"]/\\&/g')
 
 comma=
 {
-    printf '{"defaults": {"cores": %s, "timeout": 600, "max_retries": 1},\n "tasks": [\n' "$ranks"
+    printf '{"defaults": {"cores": %s, "timeout": 300, "max_retries": 1},\n "tasks": [\n' "$ranks"
     for t in $temperatures; do
         mkdir -p "$dir/T$t"
         # 256 atoms: 4 x 4 x 4 cells of 4.

@@ -8,6 +8,7 @@
 #include "common/buf.h"
 #include "common/error.h"
 #include "common/strmap.h"
+#include "common/units.h"
 #include "input/taskfile.h"
 #include "store/durations.h"
 
@@ -18,7 +19,7 @@ struct item {
     char **deps; /* owned; ids */
     uint32_t cores;
     int32_t priority;
-    int64_t timeout_ms, estimate_ms;
+    int64_t timeout_ms, estimate_ms, memory;
     int64_t recorded_ms; /* -1: not known */
     bool left;           /* a resumed run would still have to do it */
     task_id_t number;    /* in the simulation; NO_NUMBER: not in it */
@@ -39,6 +40,7 @@ static int add_item(struct gathering *g, const struct task_spec *spec, struct pi
                         .priority = spec->priority,
                         .timeout_ms = spec->timeout_ms,
                         .estimate_ms = spec->estimate_ms,
+                        .memory = spec->memory,
                         .recorded_ms = -1,
                         .left = true};
 
@@ -77,12 +79,17 @@ static void on_warning(void *arg, const char *text)
 
 static int read_file(struct gathering *g, struct pilot_error *err)
 {
-    char words[80];
-    struct taskfile_config config = {.max_cores = g->wish->cores_per_node, .max_cores_of = words};
+    char words[80], memory_words[80], size[16];
+    struct taskfile_config config = {.max_cores = g->wish->cores_per_node,
+                                     .max_cores_of = words,
+                                     .max_memory = g->wish->memory_per_node,
+                                     .max_memory_of = memory_words};
     struct taskfile_ops ops = {.task = on_task, .warn = on_warning, .arg = g};
     int64_t rc;
 
     snprintf(words, sizeof(words), "a node has %u (--cores-per-node)", g->wish->cores_per_node);
+    snprintf(memory_words, sizeof(memory_words), "a node has %s (--memory-per-node)",
+             units_size_text(g->wish->memory_per_node, size, sizeof(size)));
     rc = taskfile_read(g->wish->file, &config, &ops, err);
     return rc < 0 ? (int)rc : 0;
 }
@@ -178,6 +185,7 @@ static int take_item(struct gathering *g, struct item *item, int64_t assumed_ms,
     *t = (struct campaign_task){.cores = item->cores,
                                 .priority = item->priority,
                                 .timeout_ms = item->timeout_ms,
+                                .memory = item->memory,
                                 .duration_ms = ms >= 0 ? ms : assumed_ms};
     /* It would be ended then. */
     if (t->timeout_ms > 0 && t->duration_ms > t->timeout_ms)

@@ -29,6 +29,7 @@ struct simulate_wish {
     bool rest;               /* only what a resumed run would still have to do; needs db */
     int64_t default_ms;      /* for tasks without a duration; 0: the median of the others */
     uint32_t cores_per_node; /* a wider task is refused */
+    int64_t memory_per_node; /* bytes; one that needs more is refused; 0: not known */
 };
 
 /* PILOT_EINVAL and the like: what is wrong, as for a run. */

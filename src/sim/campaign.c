@@ -169,8 +169,10 @@ static int nodes_up(struct run *r)
     int rc = 0;
 
     for (node_id_t i = 0; i < r->machine->nodes && rc == 0; i++) {
-        struct sched_event ev = {
-            .type = SCHED_NODE_UP, .node = i, .cores = r->machine->cores_per_node};
+        struct sched_event ev = {.type = SCHED_NODE_UP,
+                                 .node = i,
+                                 .cores = r->machine->cores_per_node,
+                                 .memory = (uint64_t)r->machine->memory_per_node};
 
         rc = sched_apply(r->sched, &ev, 0, &r->actions);
     }
@@ -188,6 +190,7 @@ static int add_tasks(struct run *r)
         const struct campaign_task *t = &r->tasks[i];
 
         list[i].cores = t->cores;
+        list[i].memory = (uint64_t)t->memory;
         list[i].priority = t->priority;
         list[i].timeout_ms = t->timeout_ms;
         list[i].deps = t->deps;
@@ -226,9 +229,10 @@ int campaign_run(const struct campaign_task *tasks, task_id_t count,
     memset(out, 0, sizeof(*out));
     out->path_last = TASK_ID_NONE;
     for (task_id_t i = 0; i < count; i++)
-        if (tasks[i].cores > machine->cores_per_node)
-            return err_set(err, PILOT_EINVAL, "a task needs %u cores, but a node has %u",
-                           tasks[i].cores, machine->cores_per_node);
+        if (tasks[i].cores > machine->cores_per_node ||
+            (machine->memory_per_node > 0 && tasks[i].memory > machine->memory_per_node))
+            return err_set(err, PILOT_EINVAL, "task %u needs more cores or memory than a node has",
+                           i);
     r.sched = sched_create(&config);
     r.heap = calloc((size_t)count + 1, sizeof(*r.heap));
     r.chains = calloc((size_t)count + 1, sizeof(*r.chains));

@@ -14,6 +14,7 @@
 struct campaign_task {
     uint32_t cores; /* at most those of a node */
     int32_t priority;
+    int64_t memory;        /* bytes, at most those of a node; 0: none */
     int64_t timeout_ms;    /* 0: none; what the scheduler is told, as in a real run */
     int64_t duration_ms;   /* taken as 1 when it is 0 */
     const task_id_t *deps; /* numbers of other tasks, without circles */
@@ -23,6 +24,7 @@ struct campaign_task {
 struct campaign_machine {
     uint32_t nodes, cores_per_node; /* at least 1 */
     unsigned max_running;           /* tasks at once; 0: no limit */
+    int64_t memory_per_node;        /* bytes; 0: always enough */
 };
 
 struct campaign_result {
@@ -40,7 +42,7 @@ struct campaign_result {
     double idle_tail;    /* nothing was left to start */
 };
 
-/* Returns 0, PILOT_EINVAL (a task is wider than a node) or PILOT_ENOMEM. */
+/* Returns 0, PILOT_EINVAL (a task needs more than a node has) or PILOT_ENOMEM. */
 int campaign_run(const struct campaign_task *tasks, task_id_t count,
                  const struct campaign_machine *machine, struct campaign_result *out,
                  struct pilot_error *err);
