@@ -24,7 +24,7 @@
 struct simulate_options {
     const char *nodes, *db;
     unsigned cores_per_node, max_workers;
-    int64_t default_ms;
+    int64_t default_ms, memory_per_node;
     bool rest, help;
 };
 
@@ -33,6 +33,8 @@ struct simulate_options {
 static const struct option_spec specs[] = {
     {"nodes", OPTION_STRING, AT(nodes), "N[,N...]", "nodes; a line for each number (default: 1)"},
     {"cores-per-node", OPTION_COUNT, AT(cores_per_node), "N", "cores of each node (needed)"},
+    {"memory-per-node", OPTION_SIZE, AT(memory_per_node), "SIZE",
+     "memory of each node (default: always enough)"},
     {"db", OPTION_STRING, AT(db), "FILE",
      "state of an earlier run: take the times of its tasks, and the tasks without FILE"},
     {"rest", OPTION_FLAG, AT(rest), NULL, "with --db: only what --resume would still run"},
@@ -160,8 +162,10 @@ static int simulate(const struct simulate_options *o, const struct simulate_inpu
 {
     show_tasks(in);
     for (unsigned i = 0; i < len && in->count > 0; i++) {
-        struct campaign_machine machine = {
-            .nodes = counts[i], .cores_per_node = o->cores_per_node, .max_running = o->max_workers};
+        struct campaign_machine machine = {.nodes = counts[i],
+                                           .cores_per_node = o->cores_per_node,
+                                           .max_running = o->max_workers,
+                                           .memory_per_node = o->memory_per_node};
         char nodes[TEXT_NUM], cores[TEXT_NUM], time[TEXT_NUM], used[TEXT_NUM];
         struct campaign_result r;
         int rc = campaign_run(in->tasks, in->count, &machine, &r, err);

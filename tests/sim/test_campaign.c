@@ -13,7 +13,7 @@
 static struct campaign_result run(const struct campaign_task *tasks, task_id_t count,
                                   uint32_t nodes, uint32_t cores, unsigned max_running)
 {
-    struct campaign_machine machine = {nodes, cores, max_running};
+    struct campaign_machine machine = {nodes, cores, max_running, 0};
     struct campaign_result r;
     struct pilot_error err;
 
@@ -105,12 +105,29 @@ static void priorities_come_first_and_zero_takes_a_moment(void **state)
 static void a_task_wider_than_a_node_is_refused(void **state)
 {
     struct campaign_task task = {.cores = 5, .duration_ms = S};
-    struct campaign_machine machine = {9, 4, 0};
+    struct campaign_machine machine = {9, 4, 0, 1000};
     struct campaign_result r;
     struct pilot_error err;
 
     (void)state;
     assert_int_equal(campaign_run(&task, 1, &machine, &r, &err), PILOT_EINVAL);
+    task = (struct campaign_task){.cores = 1, .memory = 1001, .duration_ms = S};
+    assert_int_equal(campaign_run(&task, 1, &machine, &r, &err), PILOT_EINVAL);
+}
+
+static void memory_limits_as_cores_do(void **state)
+{
+    struct campaign_task tasks[4];
+    struct campaign_machine machine = {1, 4, 0, 1 << 20};
+    struct campaign_result r;
+    struct pilot_error err;
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        tasks[i] = (struct campaign_task){.cores = 1, .memory = 1 << 19, .duration_ms = S};
+    assert_int_equal(campaign_run(tasks, 4, &machine, &r, &err), 0);
+    assert_int_equal(r.makespan_ms, 2 * S);
+    assert_int_equal(r.most_running, 2);
 }
 
 int main(void)
@@ -122,6 +139,7 @@ int main(void)
         cmocka_unit_test(tasks_at_once_are_limited),
         cmocka_unit_test(priorities_come_first_and_zero_takes_a_moment),
         cmocka_unit_test(a_task_wider_than_a_node_is_refused),
+        cmocka_unit_test(memory_limits_as_cores_do),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
