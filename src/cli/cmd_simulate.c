@@ -216,7 +216,8 @@ static int run(int argc, char **argv)
                                      .db = o.db,
                                      .rest = o.rest,
                                      .default_ms = o.default_ms,
-                                     .cores_per_node = o.cores_per_node};
+                                     .cores_per_node = o.cores_per_node,
+                                     .memory_per_node = o.memory_per_node};
 
         rc = simulate_read(&in, &wish, &err);
     }

@@ -33,6 +33,15 @@ END
     assert_eq "its middle given" 1m00s "$(makespan 1)"
 }
 
+test_memory() {
+    echo '{"defaults": {"command": "true", "memory": "2G", "time_estimate": 10}, "tasks": [{"id": "a"}, {"id": "b"}]}' >memory.json
+    simulate 0 memory.json --cores-per-node 4
+    assert_eq "memory without end" 10.0s "$(makespan 1)"
+    simulate 0 memory.json --cores-per-node 4 --memory-per-node 3G
+    assert_eq "memory for one at a time" 20.0s "$(makespan 1)"
+    simulate 2 memory.json --cores-per-node 4 --memory-per-node 1G && assert_contains err "'a'" "--memory-per-node"
+}
+
 # What a run recorded, simulated on the same cores, takes about as long as the run.
 test_like_the_run() {
     local wall simulated
