@@ -39,7 +39,7 @@ test_memory() {
     assert_eq "memory without end" 10.0s "$(makespan 1)"
     simulate 0 memory.json --cores-per-node 4 --memory-per-node 3G
     assert_eq "memory for one at a time" 20.0s "$(makespan 1)"
-    simulate 2 memory.json --cores-per-node 4 --memory-per-node 1G && assert_contains err "'a'" "--memory-per-node"
+    simulate 2 memory.json --cores-per-node 4 --memory-per-node 1G && assert_contains err "--memory-per-node"
 }
 
 # What a run recorded, simulated on the same cores, takes about as long as the run.
