@@ -7,7 +7,7 @@
 LOSS_FLAGS=(--heartbeat 0.2 --lost-after 2 --grace 1)
 
 # Tasks that say when they run: every 0.1 s a line "ID ATTEMPT NODE NANOSECONDS" in pilot_runs/ticks,
-# until the file pilot_runs/go or pilot_runs/go-ID is there.
+# until the file pilot_runs/go or pilot_runs/go-ID-ATTEMPT is there.
 ticking() { # COUNT
     local i
     for i in $(seq "$1"); do
@@ -16,7 +16,7 @@ ticking() { # COUNT
     cat >tick.sh <<'END'
 while :; do
     echo "$PILOT_TASK_ID $PILOT_ATTEMPT $PILOT_NODE $(date +%s%N)" >>../ticks
-    if [ -e ../go ] || [ -e "../go-$PILOT_TASK_ID" ]; then exit 0; fi
+    if [ -e ../go ] || [ -e "../go-$PILOT_TASK_ID-$PILOT_ATTEMPT" ]; then exit 0; fi
     sleep 0.1
 done
 END

@@ -147,12 +147,17 @@ test_a_slot_is_killed() {
     assert_nothing_left
 }
 
+# The tasks end first; leaving may take the 2 s more for which the daemon's answer is waited for.
 test_rank_0_is_killed() {
+    local tasks
     ticking 6
     mpi 3 --enable-recovery -- tasks.json
     must_wait_until 30 in_the_middle 6
+    tasks=$(tasks_of 1 && tasks_of 2)
     kill -9 "$(rank_pid 0)"
-    assert_nothing_left_of_the_pilot 3
+    # shellcheck disable=SC2086
+    must_wait_until 2 gone $tasks
+    assert_nothing_left_of_the_pilot 5
     finish 10
     assert_nothing_left
     go
@@ -179,7 +184,7 @@ test_mpirun_is_killed() {
     must_wait_until 30 in_the_middle 6
     kill -9 "$launcher_pid"
     wait "$launcher_pid" || true
-    assert_nothing_left 3
+    assert_nothing_left 5
     go
     mpi 3 -- --resume
     finish 30

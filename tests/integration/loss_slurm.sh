@@ -111,7 +111,7 @@ test_a_node_is_cut_off_and_healed() {
     ids=$(on_node vc4)
     assert_eq "tasks on vc4" 2 "$(echo "$ids" | wc -w)"
     cluster cut 4
-    touch "pilot_runs/go-${ids%% *}"
+    touch "pilot_runs/go-${ids%% *}-1"
     must_wait_until 20 said "node vc4 is lost: nothing heard from it for 2 s"
     # shellcheck disable=SC2086
     gone $tasks || fail "its tasks still run when they are given to others"
@@ -195,11 +195,15 @@ pilots_gone() {
 }
 
 test_rank_0_is_killed() {
+    local tasks
     ticking 6
     slurm 3 tasks.json
     must_wait_until 30 in_the_middle 6
+    tasks=$(tasks_of 1 && tasks_of 2)
     kill -9 "$(rank_pid 0)"
-    must_wait_until 3 pilots_gone
+    # shellcheck disable=SC2086
+    must_wait_until 2 gone $tasks
+    must_wait_until 5 pilots_gone
     finish 30
     [ "$status" != 0 ] || fail "srun ended with status 0"
     assert_nothing_left
