@@ -248,6 +248,20 @@ def check_once(record, tasks, _attempts, journals):
     return found
 
 
+def check_alone(_record, _tasks, _attempts, journals):
+    """No task ran twice at a time: what runs elsewhere after a loss had ended where it was lost."""
+    found = []
+    for task_id, (starts, ends) in journals.items():
+        until = {(e.attempt, e.node, e.pid): e.at for e in ends}
+        for s in starts:
+            for other in starts:
+                end = until.get((other.attempt, other.node, other.pid))
+                if other != s and end is not None and other.at <= s.at < end - SLACK:
+                    found.append("%s.%d started on %s at %.3f, and %s.%d ran on %s until %.3f" %
+                                 (task_id, s.attempt, s.node, s.at, task_id, other.attempt, other.node, end))
+    return found
+
+
 def intervals(record, attempts, journals):
     """(node, cpu, from, to, name) for all attempts whose journal has both ends, and for those that
     the state has timed and the journal has not (killed at their timeout, by a signal)."""
@@ -292,7 +306,7 @@ def check_cores(record, _tasks, attempts, journals):
     return found
 
 
-CHECKS = [check_statuses, check_attempts, check_journals, check_once, check_cores]
+CHECKS = [check_statuses, check_attempts, check_journals, check_once, check_alone, check_cores]
 
 
 def audit(record):

@@ -221,6 +221,11 @@ class Audit(unittest.TestCase):
         self.world.write(second.id, "end 1 n1 %.6f 0 1" % (at + 0.4))
         self.found("n1 CPU 0: %s.1 until" % first.id)
 
+    def test_a_task_that_ran_twice_at_a_time(self):
+        at = audit.read_journal(os.path.join(self.world.journals, self.ok.id))[0][0].at
+        self.world.write(self.ok.id, "start 2 n2 %.6f 0 0 99" % (at + 0.3))
+        self.found("%s.2 started on n2" % self.ok.id)
+
     def test_fewer_cores_than_asked_for(self):
         wide = self.world.of_kind("ok", lambda t: t.cores == 2)
         os.unlink(os.path.join(self.world.journals, wide.id))
