@@ -2,8 +2,9 @@
 /* What the files of the store share; nobody outside src/store but its unit test includes this.
  *
  *   place.c   which file, on what kind of file system, and the lock beside it (no SQLite)
- *   schema.c  tables, versions, migrations
- *   open.c    opening in three modes, closing
+ *   claim.c   the other lock, for where the first is not enough: a file with a heartbeat (no
+ * SQLite) schema.c  tables, versions, migrations open.c    opening in three modes, closing health.c
+ * is it whole? recover.c a new database of what can be read of a damaged one, by means of salvage.h
  *   load.c    reading the tasks of an earlier run
  *   queue.c   the caller's side: changes are copied into blocks of memory (no SQLite)
  *   writer.c  the thread's side: blocks are turned into statements and transactions
@@ -20,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "store/store.h"
 
@@ -31,12 +33,18 @@ struct store_setup {
     bool network;             /* behave as on a network file system */
     const char *const *steps; /* migrations; NULL: schema_steps */
     int step_count;
-    int64_t pace_us;  /* least time from one commit to the next; 0: PACE_US */
-    int64_t retry_us; /* without room, until the first new try; 0: RETRY_US */
+    int64_t pace_us;         /* least time from one commit to the next; 0: PACE_US */
+    int64_t retry_us;        /* without room, until the first new try; 0: RETRY_US */
+    int64_t claim_silent_ms; /* see struct place; 0: as usual */
+    const char *synchronous; /* NULL: FULL */
 };
 int store_open_with(struct store **out, const char *path, enum store_mode mode,
                     const struct store_owner *owner, const struct store_setup *setup,
                     struct pilot_error *err);
+
+/* "host H, pid N, slurm J, since T", and a line with the work directory. */
+void store_describe_holder(const struct store_owner *owner, int64_t now_ms, char *text,
+                           size_t size);
 
 /* At most 50 commits a second, so that waiting for the disk does not take the cores from the tasks.
  */
@@ -58,8 +66,15 @@ struct place {
     char *lock_path; /* file + ".lock"; owned */
     int lock_fd;     /* -1: not locked */
     bool network;
-    bool copies;  /* a file system that writes every change to another place */
-    bool existed; /* the file was there when it was looked for */
+    bool copies;         /* a file system that writes every change to another place */
+    bool existed;        /* the file was there when it was looked for */
+    bool no_locks;       /* the file system has none that work: the claim alone keeps others away */
+    struct claim *claim; /* NULL: none is needed */
+    int64_t claim_silent_ms; /* another's claim without a beat for so long is dead; 0: as usual */
+    int64_t noted_ms; /* when the last holder committed last, as it noted; 0: it ended cleanly */
+    off_t note_at;    /* where the note is in the lock file; 0: nowhere yet */
+    bool lost;        /* another has taken over: nothing of it is ours any more */
+    bool keep_note;   /* leave the lock file: what it notes is still to be dealt with */
 };
 void place_init(struct place *p);
 /* Makes the parent directory unless must_exist. PILOT_ENOENT when the file must exist and does not,
@@ -69,9 +84,43 @@ int place_find(struct place *p, const char *path, bool must_exist, struct pilot_
 int place_lock(struct place *p, const char *holder, struct pilot_error *err);
 /* PILOT_EBUSY, naming who has the lock or, when we have it, that it is no pilot. */
 int place_busy(const struct place *p, struct pilot_error *err);
+/* Notes in the lock file, unless it is 0, that there was a commit whose heartbeat is this. Should
+ * the log of the database vanish, with the last commits in it, that shows at the next start. */
+void place_note(struct place *p, int64_t heartbeat_ms);
+/* Before a commit: PILOT_EBUSY when another pilot has taken the database over meanwhile. */
+int place_check(struct place *p, struct pilot_error *err);
+/* Writes the entry of the file in its directory to the disk. Failures do no harm that others did
+ * not do before: they are not told. */
+void place_sync(const struct place *p);
 /* Gives up the lock and frees. */
 void place_fini(struct place *p);
 bool place_is_network_magic(uint64_t magic);
+
+/* ---- claim.c ----------------------------------------------------------------------------------
+ */
+
+/* Makes a claim beside the file, and keeps it beating on a thread of its own. Where another's is
+ * there, waits until that has beaten (PILOT_EBUSY, and who it is in holder), or has not for
+ * silent_ms; a process of this host is asked instead. A claim is not the lock of somebody who has
+ * the kernel's; see the top of claim.c. */
+int claim_take(struct claim **out, const char *file, const char *text, int64_t silent_ms,
+               char holder[HOLDER_MAX], struct pilot_error *err);
+/* Has the newest claim on the file been silent for so long? False at once for a living process of
+ * this host and where there is none; otherwise after silent_ms at most. */
+bool claim_is_silent(const char *file, int64_t silent_ms, char holder[HOLDER_MAX]);
+/* False: another has taken over. */
+bool claim_holds(struct claim *c);
+void claim_release(struct claim *c); /* NULL: nothing */
+
+/* ---- health.c ---------------------------------------------------------------------------------
+ */
+
+/* Before the file is opened: is there what SQLite would take for an empty database, or throw away?
+ */
+int health_check_files(struct place *p, struct pilot_error *err);
+/* Once it is open, before anything is changed: is all of it whole, and is it the newest?
+ * PILOT_ESTORE says what is wrong and what to do. */
+int health_check(struct store *s, struct pilot_error *err);
 
 /* ---- schema.c ---------------------------------------------------------------------------------
  */
@@ -155,6 +204,8 @@ struct queue_pos {
 };
 
 int queue_init(struct store *s); /* 0 or PILOT_ENOMEM */
+/* The arguments as one would type them, without a NUL; out NULL: only their length. */
+size_t queue_join_arguments(char *const *argv, char *out);
 void queue_fini(struct store *s);
 void block_free(struct block *b);
 

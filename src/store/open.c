@@ -37,10 +37,12 @@ static int open_connection(struct store *s, const struct store_setup *setup,
                            struct pilot_error *err)
 {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    /* SQLite's own locks would fail there; ours keeps others out. */
+    const char *vfs = s->place.no_locks ? "unix-none" : setup->vfs;
     int rc;
 
     make_private(s->place.file);
-    rc = sqlite3_open_v2(s->place.file, &s->db, flags, setup->vfs);
+    rc = sqlite3_open_v2(s->place.file, &s->db, flags, vfs);
     if (s->db == NULL)
         return err_set(err, PILOT_ENOMEM, "memory is short");
     if (rc != SQLITE_OK)
@@ -55,14 +57,16 @@ static int open_connection(struct store *s, const struct store_setup *setup,
     /* Before the first look into the file: WAL then needs no shared memory, which network file
      * systems do not have, and nobody else can get in. Nor may it be used where writing to it may
      * find no room. */
-    if (s->place.network || s->place.copies || setup->network)
+    if (s->place.network || s->place.no_locks || s->place.copies || setup->network)
         return sql_exec(s, "PRAGMA locking_mode = EXCLUSIVE", "lock", err);
     return 0;
 }
 
-static int enter_wal(struct store *s, struct pilot_error *err)
+static int enter_wal(struct store *s, const struct store_setup *setup, struct pilot_error *err)
 {
+    const char *synchronous = setup->synchronous ? setup->synchronous : "FULL";
     sqlite3_stmt *stmt = NULL;
+    char sql[160];
     int rc = sql_prepare(s, "PRAGMA journal_mode = WAL", &stmt, err);
 
     if (rc < 0)
@@ -77,10 +81,11 @@ static int enter_wal(struct store *s, struct pilot_error *err)
     sqlite3_finalize(stmt);
     if (rc < 0)
         return rc;
-    return sql_exec(s,
-                    "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;"
-                    "PRAGMA journal_size_limit = 67108864",
-                    "set up", err);
+    snprintf(sql, sizeof(sql),
+             "PRAGMA synchronous = %s; PRAGMA cache_size = -65536;"
+             "PRAGMA journal_size_limit = 67108864",
+             synchronous);
+    return sql_exec(s, sql, "set up", err);
 }
 
 /* "200 tasks (150 completed, 3 failed, 47 unfinished)" */
@@ -184,8 +189,7 @@ static int settle(struct store *s, enum store_mode mode, const struct store_owne
     return rc;
 }
 
-static void describe_holder(const struct store_owner *owner, int64_t now_ms, char *text,
-                            size_t size)
+void store_describe_holder(const struct store_owner *owner, int64_t now_ms, char *text, size_t size)
 {
     time_t now = (time_t)(now_ms / 1000);
     struct tm tm;
@@ -205,12 +209,21 @@ static int open_database(struct store *s, enum store_mode mode, const struct sto
     char holder[HOLDER_MAX + PATH_MAX];
     int rc;
 
-    describe_holder(owner, now_ms, holder, sizeof(holder));
+    store_describe_holder(owner, now_ms, holder, sizeof(holder));
     if ((rc = place_lock(&s->place, holder, err)) < 0 ||
+        (mode != STORE_FRESH && (rc = health_check_files(&s->place, err)) < 0) ||
         (rc = open_connection(s, setup, err)) < 0 ||
-        (rc = schema_check(s, setup->step_count, err)) < 0 || (rc = enter_wal(s, err)) < 0 ||
-        (rc = settle(s, mode, owner, setup, now_ms, err)) < 0)
+        (rc = schema_check(s, setup->step_count, err)) < 0 ||
+        (mode != STORE_FRESH && (rc = health_check(s, err)) < 0) ||
+        (rc = enter_wal(s, setup, err)) < 0)
         return rc;
+    if (now_ms <= s->place.noted_ms) /* a clock that was set back */
+        now_ms = s->place.noted_ms + 1;
+    if ((rc = settle(s, mode, owner, setup, now_ms, err)) < 0)
+        return rc;
+    place_sync(&s->place);
+    place_note(&s->place, now_ms);
+    s->writer.heartbeat_ms = now_ms;
     return writer_init(s, err);
 }
 
@@ -234,6 +247,8 @@ static void store_free(struct store *s)
 {
     writer_fini(s);
     queue_fini(s);
+    if (s->place.lost) /* the log, too, is another's */
+        sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(s->db);
     place_fini(&s->place);
     if (s->event_fd >= 0)
@@ -261,6 +276,7 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
     s->pace_us = used.pace_us > 0 ? used.pace_us : PACE_US;
     s->retry_us = used.retry_us > 0 ? used.retry_us : RETRY_US;
     place_init(&s->place);
+    s->place.claim_silent_ms = used.claim_silent_ms;
     pthread_mutex_init(&s->lock, NULL);
     if (init_threads(s) < 0 || queue_init(s) < 0)
         rc = err_set(err, PILOT_ENOMEM, "memory or descriptors are short");
@@ -272,6 +288,9 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
     if (rc == PILOT_ESTORE && s->db != NULL && (sqlite3_errcode(s->db) & 0xff) == SQLITE_BUSY)
         rc = place_busy(&s->place, err);
     if (rc < 0) {
+        /* Damage: what the lock file notes is for the next start, too. */
+        if (rc == PILOT_ESTORE && s->place.noted_ms > 0)
+            s->place.keep_note = true;
         store_free(s);
         return rc;
     }
@@ -315,6 +334,7 @@ int store_start(struct store *s, struct pilot_error *err)
 static void leave_tidy(struct store *s)
 {
     writer_fini(s);
+    place_note(&s->place, 0);
     sqlite3_busy_timeout(s->db, CLOSE_BUSY_MS);
     sqlite3_exec(s->db, "DELETE FROM owner", NULL, NULL, NULL);
     sqlite3_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);

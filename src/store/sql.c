@@ -28,9 +28,10 @@ static const char *remedy_of(int code)
     case SQLITE_CANTOPEN:
         return "make the file and its directory writable, or choose another with --db FILE";
     case SQLITE_NOTADB:
-        return "it is something else: choose another file with --db FILE";
+        return "it is something else: choose another file with --db FILE; or its beginning is "
+               "damaged: `pilot-mpi recover --db FILE` makes a new one of what can be read";
     case SQLITE_CORRUPT:
-        return "it is damaged: move it away and start again, or try `sqlite3 FILE .recover`";
+        return "it is damaged: `pilot-mpi recover --db FILE` makes a new one of what can be read";
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return "another program (a sqlite3 shell?) holds it: end that program's transaction";

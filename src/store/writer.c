@@ -24,7 +24,6 @@
 #include "common/room.h"
 
 #define PASS_BLOCKS 16
-#define HEARTBEAT_MS 30000
 
 /* ?1 is always the number of the task. */
 static const char *const statements[ST_COUNT] = {
@@ -77,7 +76,6 @@ int writer_init(struct store *s, struct pilot_error *err)
 
     for (int i = 0; rc == 0 && i < ST_COUNT; i++)
         rc = sql_prepare(s, statements[i], &s->writer.stmt[i], err);
-    s->writer.heartbeat_ms = clock_wall_ms();
     return rc;
 }
 
@@ -441,13 +439,14 @@ static int write_transaction(struct store *s, struct queue_pos goal, struct pilo
 
     if ((rc = run(s, ST_BEGIN, err)) < 0 || (rc = write_until(s, goal, err)) < 0)
         return rc;
-    if (now_ms - w->heartbeat_ms >= HEARTBEAT_MS) {
-        w->heartbeat_ms = now_ms;
-        sql_bind_ms(w->stmt[ST_HEARTBEAT], 1, now_ms);
-        if ((rc = run(s, ST_HEARTBEAT, err)) < 0)
-            return rc;
-    }
-    return run(s, ST_COMMIT, err);
+    /* Each has its own: by the last one it shows whether the newest commits are still there. */
+    w->heartbeat_ms = now_ms > w->heartbeat_ms ? now_ms : w->heartbeat_ms + 1;
+    sql_bind_ms(w->stmt[ST_HEARTBEAT], 1, w->heartbeat_ms);
+    if ((rc = run(s, ST_HEARTBEAT, err)) < 0 || (rc = place_check(&s->place, err)) < 0 ||
+        (rc = run(s, ST_COMMIT, err)) < 0)
+        return rc;
+    place_note(&s->place, w->heartbeat_ms);
+    return 0;
 }
 
 /* ---- Without room ------------------------------------------------------------------------------

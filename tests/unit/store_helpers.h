@@ -6,6 +6,7 @@
 
 #include "store/internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <poll.h>
@@ -209,6 +210,34 @@ static inline const char *query(const char *sql)
 
     sqlite3_close(db);
     return text;
+}
+
+static inline int count_files(void)
+{
+    DIR *d = opendir(dir);
+    int n = 0;
+
+    assert_non_null(d);
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* Opening fails so, with this in the text. */
+static inline void expect_open(enum store_mode mode, int code, const char *text)
+{
+    struct store *s = NULL;
+    int rc = store_open(&s, db_path, mode, &me, &err);
+
+    if (rc == 0)
+        store_close(s, NULL);
+    assert_int_equal(rc, code);
+    assert_int_equal(err.code, code);
+    if (strstr(err.text, text) == NULL)
+        fail_msg("'%s' is not in: %s", text, err.text);
+    if (strstr(err.text, db_path) == NULL)
+        fail_msg("the path is not in: %s", err.text);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)

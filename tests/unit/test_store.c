@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The state database: what the tables hold, who may open it, migrations. What a hook is told is in
- * test_store_told.c, failing disks and kills are in test_store_faults.c. */
+/* The state database: what the tables hold, opening it, migrations. What a hook is told is in
+ * test_store_told.c, locks are in test_store_locks.c, failing disks and kills in
+ * test_store_faults.c. */
 #include "store_helpers.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 
@@ -23,18 +23,6 @@ static void write_file(const char *text)
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
-}
-
-static int count_files(void)
-{
-    DIR *d = opendir(dir);
-    int n = 0;
-
-    assert_non_null(d);
-    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
 }
 
 /* ---- What the tables hold ---------------------------------------------------------------------
@@ -330,21 +318,6 @@ static void closing_commits_even_if_never_started(void **state)
 /* ---- Opening ----------------------------------------------------------------------------------
  */
 
-static void expect_open(enum store_mode mode, int code, const char *text)
-{
-    struct store *s = NULL;
-    int rc = store_open(&s, db_path, mode, &me, &err);
-
-    if (rc == 0)
-        store_close(s, NULL);
-    assert_int_equal(rc, code);
-    assert_int_equal(err.code, code);
-    if (strstr(err.text, text) == NULL)
-        fail_msg("'%s' is not in: %s", text, err.text);
-    if (strstr(err.text, db_path) == NULL)
-        fail_msg("the path is not in: %s", err.text);
-}
-
 static void a_used_database_is_not_started_anew_by_accident(void **state)
 {
     struct store *s = start_store(STORE_NEW);
@@ -456,6 +429,30 @@ static void damage_is_reported(void **state)
         assert_int_equal(pwrite(fd, "damaged!", 8, at), 8);
     close(fd);
     expect_open(STORE_RESUME, PILOT_ESTORE, "damaged");
+}
+
+static void damage_during_a_run_is_reported(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    static const char rubbish[4096] = "rubbish";
+    int fd;
+
+    (void)state;
+    put(s, 0, "a");
+    close_store(s);
+    s = open_store(STORE_RESUME);
+    sqlite3_db_release_memory(s->db); /* what it has read it does not read again */
+    fd = open(db_path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = 4096; at < lseek(fd, 0, SEEK_END); at += 4096)
+        assert_int_equal(pwrite(fd, rubbish, sizeof(rubbish), at), sizeof(rubbish));
+    close(fd);
+    assert_int_equal(store_start(s, &err), 0);
+    put(s, 1, "b");
+    assert_false(wait_for(s, store_barrier(s)));
+    assert_true(store_failed(s, &err));
+    assert_non_null(strstr(err.text, "pilot-mpi recover"));
+    assert_int_equal(store_close(s, NULL), PILOT_ESTORE);
 }
 
 /* ---- Migrations -------------------------------------------------------------------------------
@@ -638,148 +635,6 @@ static void rows_changed_by_hand_are_noticed(void **state)
     assert_int_equal(store_close(s, &err), PILOT_ESTORE);
 }
 
-/* ---- Others at the same database --------------------------------------------------------------
- */
-
-static void a_second_pilot_is_refused_by_name(void **state)
-{
-    char alias[96];
-    struct store *s = start_store(STORE_NEW);
-
-    (void)state;
-    for (int m = STORE_NEW; m <= STORE_FRESH; m++)
-        expect_open(m, PILOT_EBUSY, "another pilot: host host1, pid 4711, slurm 77, since 20");
-    snprintf(alias, sizeof(alias), "%s/alias.db", dir);
-    assert_int_equal(symlink(db_path, alias), 0);
-    snprintf(db_path, sizeof(db_path), "%s", alias);
-    expect_open(STORE_FRESH, PILOT_EBUSY, "host host1, pid 4711");
-    put(s, 0, "a");
-    close_store(s);
-    close_store(open_store(STORE_RESUME));
-}
-
-/* Forks a pilot that says on the pipe when it has the database, then waits to be killed. */
-static pid_t fork_holder(void)
-{
-    int fds[2];
-    char byte;
-    pid_t pid;
-
-    assert_int_equal(pipe(fds), 0);
-    pid = fork_child();
-    if (pid == 0) {
-        struct store *s = start_store(STORE_NEW);
-
-        put(s, 0, "a");
-        if (!wait_for(s, store_barrier(s)) || write(fds[1], "+", 1) != 1)
-            _exit(1);
-        for (;;)
-            pause();
-    }
-    close(fds[1]);
-    assert_int_equal(read(fds[0], &byte, 1), 1);
-    close(fds[0]);
-    return pid;
-}
-
-static void a_dead_owner_does_not_block(void **state)
-{
-    pid_t pid = fork_holder();
-
-    (void)state;
-    expect_open(STORE_RESUME, PILOT_EBUSY, "another pilot: host host1");
-    assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_string_equal(query("SELECT pid FROM owner"), "4711\n");
-    close_store(open_store(STORE_RESUME));
-    assert_int_equal(count_files(), 1);
-}
-
-/* Locks and unlocks many times; while it has the lock nobody else may have the marker. */
-static void take_turns(const char *marker)
-{
-    for (int turns = 0; turns < 2000;) {
-        struct place p;
-        int rc, fd;
-
-        place_init(&p);
-        if (place_find(&p, db_path, false, &err) < 0)
-            _exit(1);
-        rc = place_lock(&p, "somebody", &err);
-        fd = rc == 0 ? open(marker, O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-        if (rc != PILOT_EBUSY && (fd < 0 || close(fd) != 0 || unlink(marker) != 0))
-            _exit(1);
-        turns += rc == 0;
-        place_fini(&p);
-    }
-    _exit(0);
-}
-
-/* The lock file goes away with each owner, which must not let two in. */
-static void only_one_at_a_time_gets_the_lock(void **state)
-{
-    char marker[96];
-    pid_t pids[4];
-    int status;
-
-    (void)state;
-    snprintf(marker, sizeof(marker), "%s/marker", dir);
-    for (int i = 0; i < 4; i++) {
-        pids[i] = fork_child();
-        if (pids[i] == 0)
-            take_turns(marker);
-    }
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
-    }
-}
-
-static void on_a_network_file_system_nobody_else_gets_in(void **state)
-{
-    const struct store_setup network = {.network = true};
-    struct store *s = NULL;
-
-    (void)state;
-    assert_true(place_is_network_magic(0x6969));
-    assert_true(place_is_network_magic((uint64_t)(int32_t)0xff534d42)); /* f_type is signed */
-    assert_false(place_is_network_magic(0xef53));                       /* ext4 */
-    assert_int_equal(store_open_with(&s, db_path, STORE_NEW, &me, &network, &err), 0);
-    assert_int_equal(store_start(s, &err), 0);
-    put(s, 0, "a");
-    commit(s);
-    assert_string_equal(query("PRAGMA busy_timeout = 0; SELECT * FROM tasks"),
-                        "database is locked");
-    expect_open(STORE_NEW, PILOT_EBUSY, "host host1, pid 4711");
-    close_store(s);
-    assert_string_equal(query("SELECT id FROM tasks"), "a\n");
-    assert_int_equal(count_files(), 1);
-}
-
-static void a_persons_short_lock_is_waited_for(void **state)
-{
-    struct store *s = start_store(STORE_NEW);
-    sqlite3 *db = look();
-    struct pollfd p = {.fd = store_fd(s), .events = POLLIN};
-    uint64_t barrier;
-
-    (void)state;
-    assert_string_equal(ask(db, "BEGIN IMMEDIATE; DELETE FROM tasks"), "");
-    put(s, 0, "a");
-    barrier = store_barrier(s);
-    assert_int_equal(poll(&p, 1, 300), 0); /* neither committed nor failed */
-    assert_string_equal(ask(db, "COMMIT"), "");
-    assert_true(wait_for(s, barrier));
-    /* A reader neither stops the writer nor the end. */
-    assert_string_equal(ask(db, "BEGIN; SELECT id FROM tasks"), "a\n");
-    put(s, 1, "b");
-    commit(s);
-    close_store(s);
-    assert_string_equal(ask(db, "SELECT id FROM tasks; COMMIT; SELECT id FROM tasks"), "a\na\nb\n");
-    sqlite3_close(db);
-    assert_int_equal(count_files(), 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -801,17 +656,13 @@ int main(void)
         TEST(a_newer_version_is_refused),
         TEST(a_place_that_cannot_be_written_is_named),
         TEST(damage_is_reported),
+        TEST(damage_during_a_run_is_reported),
         TEST(an_older_version_is_migrated_in_one_transaction),
         TEST(version_1_is_read),
         TEST(version_2_is_read),
         TEST(version_3_is_read),
         TEST(what_ran_in_a_crash_is_lost_and_pending),
         TEST(rows_changed_by_hand_are_noticed),
-        TEST(a_second_pilot_is_refused_by_name),
-        TEST(a_dead_owner_does_not_block),
-        TEST(only_one_at_a_time_gets_the_lock),
-        TEST(on_a_network_file_system_nobody_else_gets_in),
-        TEST(a_persons_short_lock_is_waited_for),
     };
 
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
