@@ -83,6 +83,7 @@ static void print_help(void)
         "  srun -N 4 pilot-mpi [OPTIONS] FILE   in a Slurm allocation, on every node\n"
         "  mpirun -np 4 pilot-mpi ...           likewise, by any MPI launcher\n"
         "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n"
+        "  pilot-mpi recover                    a new state of what can be read of a damaged one\n"
         "  pilot-mpi simulate FILE              how long would it take on N nodes? (--help)\n"
         "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add "
         "--help)\n"

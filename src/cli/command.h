@@ -13,5 +13,6 @@ struct command {
 extern const struct command cmd_run;
 extern const struct command cmd_add;
 extern const struct command cmd_simulate;
+extern const struct command cmd_recover;
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 
-static const struct command *const commands[] = {&cmd_run, &cmd_add, &cmd_simulate};
+static const struct command *const commands[] = {&cmd_run, &cmd_add, &cmd_simulate, &cmd_recover};
 
 int main(int argc, char **argv)
 {

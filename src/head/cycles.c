@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: finding circles among dependencies of the whole table. The reader of a file finds those
- * within the file; --rerun-changed can close one through tasks that only the state knows. */
+ * within the file; in a resumed run one can be closed through tasks that only the state knows: by
+ * --rerun-changed, and by a file that adds what a damaged state has lost. */
 #include "head/impl.h"
 
 #include <stdio.h>

@@ -91,6 +91,13 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
     struct task_spec spec;
     int rc = task_spec_from_json(st->spec_json, &spec, err);
 
+    if (rc == PILOT_EINVAL || (rc == 0 && strcmp(spec.id, st->id) != 0)) {
+        task_spec_fini(&spec);
+        return err_set(err, PILOT_EPROTO,
+                       "the state database is damaged: the JSON of task '%s' is not its own, or "
+                       "none; `pilot-mpi recover` makes a new one of what can be read",
+                       st->id);
+    }
     if (rc < 0)
         return rc;
     BUG_ON(st->task != t->len);
@@ -226,7 +233,8 @@ struct batch {
     size_t dep_count, dep_cap;
 };
 
-static int add_deps(struct head *h, struct batch *b, const struct task_spec *spec)
+static int add_deps(struct head *h, struct batch *b, const struct task_spec *spec,
+                    struct pilot_error *err)
 {
     for (size_t i = 0; spec->depends_on != NULL && spec->depends_on[i] != NULL; i++) {
         if (b->dep_count == b->dep_cap) {
@@ -238,8 +246,12 @@ static int add_deps(struct head *h, struct batch *b, const struct task_spec *spe
             b->deps = deps;
             b->dep_cap = cap;
         }
+        /* Input is checked as it comes in; a database that was damaged may lack some of it. */
         if (!strmap_get(&h->tasks.ids, spec->depends_on[i], &b->deps[b->dep_count]))
-            BUG("task '%s' depends on '%s', which nobody knows", spec->id, spec->depends_on[i]);
+            return err_set(err, PILOT_EINVAL,
+                           "task '%s' depends on '%s', which is not in the state database; resume "
+                           "with the task file that both came from: --resume FILE",
+                           spec->id, spec->depends_on[i]);
         b->dep_count++;
     }
     return 0;
@@ -254,7 +266,8 @@ static int64_t longest_ms(const struct task_spec *spec)
     return spec->timeout_ms < spec->estimate_ms ? spec->timeout_ms : spec->estimate_ms;
 }
 
-static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_task *st)
+static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_task *st,
+                    struct pilot_error *err)
 {
     const struct head_task *task = &h->tasks.v[i];
     struct task_spec spec;
@@ -272,7 +285,7 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     st->attempts = task->attempts;
     st->failures = task->failures;
     st->losses = task->losses;
-    rc = add_deps(h, b, &spec);
+    rc = add_deps(h, b, &spec, err);
     st->dep_count = b->dep_count - before;
     task_spec_fini(&spec);
     return rc;
@@ -286,14 +299,14 @@ int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
     size_t at = 0;
 
     for (task_id_t i = 0; rc == 0 && i < count; i++)
-        rc = describe(h, &b, first + i, &b.tasks[i]);
+        rc = describe(h, &b, first + i, &b.tasks[i], err);
     /* The list of dependencies has stopped growing: now its entries have addresses. */
     for (task_id_t i = 0; rc == 0 && i < count; i++) {
         b.tasks[i].deps = b.deps ? b.deps + at : NULL;
         at += b.tasks[i].dep_count;
     }
     if (rc == 0)
-        rc = h->opt->rerun_changed && first == 0 ? cycles_check(h, b.tasks, count, err) : 0;
+        rc = h->opt->resume && first == 0 ? cycles_check(h, b.tasks, count, err) : 0;
     if (rc == 0)
         rc = sched_add(h->sched, b.tasks, count, now_ms, &h->actions);
     free(b.tasks);

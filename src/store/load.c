@@ -88,7 +88,11 @@ static int load_result(struct store *s, sqlite3_stmt *stmt, struct store_task *t
     switch (sqlite3_step(stmt)) {
     case SQLITE_ROW:
         return row_to_result(s, stmt, task, err);
-    case SQLITE_DONE: /* skipped or cancelled before it ran */
+    case SQLITE_DONE: /* skipped or cancelled before it ran; or a recovery could not read it */
+        if (task->attempts > 0 && task->status != TASK_COMPLETED) {
+            task->result.reason = REASON_LOST;
+            task->result.exit_code = -1;
+        }
         return 0;
     default:
         return sql_fail(s, err, "read");

@@ -134,8 +134,7 @@ static void emit(char *out, size_t *at, const char *bytes, size_t len)
     *at += len;
 }
 
-/* The arguments as one would type them; out NULL: only their length. */
-static size_t join_arguments(char *const *argv, char *out)
+size_t queue_join_arguments(char *const *argv, char *out)
 {
     size_t at = 0;
 
@@ -163,7 +162,7 @@ static void append_spec(struct store *s, enum op_kind kind, task_id_t task,
 {
     const size_t len[OP_TEXTS] = {
         strlen(spec->id),
-        spec->argv ? join_arguments(spec->argv, NULL) : length(spec->command),
+        spec->argv ? queue_join_arguments(spec->argv, NULL) : length(spec->command),
         strlen(spec_json),
     };
     struct op *op = append(s, kind, task, len);
@@ -179,7 +178,7 @@ static void append_spec(struct store *s, enum op_kind kind, task_id_t task,
     op->u.spec.memory = spec->memory;
     set_text(op, 0, spec->id);
     if (spec->argv != NULL)
-        join_arguments(spec->argv, (char *)op->text[1]);
+        queue_join_arguments(spec->argv, (char *)op->text[1]);
     else if (spec->command != NULL)
         set_text(op, 1, spec->command);
     set_text(op, 2, spec_json);

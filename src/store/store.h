@@ -37,6 +37,41 @@ struct store_owner {
 int store_open(struct store **out, const char *path, enum store_mode mode,
                const struct store_owner *owner, struct pilot_error *err);
 
+/* ---- Recovery ---------------------------------------------------------------------------------
+ */
+
+struct store_recover_hooks {
+    /* A task's JSON (task_spec_from_json of input/). */
+    int (*parse)(const char *json, struct task_spec *spec, struct pilot_error *err);
+    /* One thing that could not be read: "task number 3 'c'", "task number 4 'd': its JSON is ...".
+     */
+    void (*tell)(void *arg, const char *what);
+    void *arg;
+};
+
+struct store_recovered {
+    int64_t tasks, completed; /* that are in the new database */
+    int64_t attempts;
+    int64_t lost;          /* tasks that are known to have been, and are not in it */
+    int64_t lost_attempts; /* of the tasks in it */
+    int64_t doubtful;      /* tasks in it that are pending because their status was damaged */
+    int64_t heartbeat_ms;  /* of the last commit that could be read; 0: not known */
+    bool newest_lost;      /* there were commits after that one */
+    char old[4096];        /* where the damaged file is now */
+    char made[4096];       /* where the new one is */
+};
+
+/* Makes a new database of what can be read of the one at path. The damaged file is not changed; it
+ * is renamed to FILE.damaged, and the new one takes its name, unless out names another place.
+ * Errors: PILOT_EBUSY, PILOT_ENOENT, PILOT_EEXIST (out is there), PILOT_ESTORE (nothing can be
+ * read, or no new file can be made). */
+int store_recover(const char *path, const char *out, const struct store_owner *owner,
+                  const struct store_recover_hooks *hooks, struct store_recovered *result,
+                  struct pilot_error *err);
+
+/* ---- Running ----------------------------------------------------------------------------------
+ */
+
 /* A task as the database holds it. Pointers are valid during the callback only. */
 struct store_task {
     task_id_t task;
