@@ -3,7 +3,8 @@
  *
  *     mpirun -np 2 ./pi INTERVALS
  *
- * Prints where each rank ran, to be compared with the cores that the task was given (PILOT_CPUS). */
+ * Prints where each rank ran, to be compared with the cores that the task was given (PILOT_CPUS).
+ */
 #define _GNU_SOURCE
 #include <math.h>
 #include <mpi.h>

@@ -3,9 +3,9 @@
  *
  *     ./mandelbrot POINTS_A_SIDE
  *
- * Nothing here knows of pilot-mpi: the number of threads comes from OMP_NUM_THREADS, which the pilot
- * sets to the cores of the task, and the threads stay on those cores because the task is pinned. It
- * prints which CPUs they were seen on. */
+ * Nothing here knows of pilot-mpi: the number of threads comes from OMP_NUM_THREADS, which the
+ * pilot sets to the cores of the task, and the threads stay on those cores because the task is
+ * pinned. It prints which CPUs they were seen on. */
 #define _GNU_SOURCE
 #include <omp.h>
 #include <sched.h>
@@ -38,7 +38,8 @@ int main(int argc, char **argv)
     static bool seen[CPU_SETSIZE];
 
     if (side < 1) {
-        fprintf(stderr, "mandelbrot: how many points a side? A positive number, not '%s'\n", argv[1]);
+        fprintf(stderr, "mandelbrot: how many points a side? A positive number, not '%s'\n",
+                argv[1]);
         return 2;
     }
 #pragma omp parallel for schedule(dynamic, 8) reduction(+ : inside)

@@ -13,15 +13,15 @@
 
 struct control;
 
-/* Makes a directory (mode 0700) below TMPDIR or /tmp, the socket in it, and writes the socket's path
- * to NODE_DIR/socket (mode 0600), from where clients on this node find it; removes what an earlier
- * pilot that was killed left there. */
+/* Makes a directory (mode 0700) below TMPDIR or /tmp, the socket in it, and writes the socket's
+ * path to NODE_DIR/socket (mode 0600), from where clients on this node find it; removes what an
+ * earlier pilot that was killed left there. */
 int control_create(struct control **out, const char *node_dir, struct pilot_error *err);
 /* Closes all connections and removes socket, directory and NODE_DIR/socket. NULL does nothing. */
 void control_destroy(struct control *c);
 
 const char *control_path(const struct control *c); /* absolute; for PILOT_SOCKET */
-int control_fd(const struct control *c);           /* an epoll descriptor: readable when there is work */
+int control_fd(const struct control *c); /* an epoll descriptor: readable when there is work */
 
 /* 1: *line (NUL-terminated, without the newline, valid until the next call) came from *client.
  * 0: nothing now. Never blocks. Connections of other users are closed (SO_PEERCRED). */

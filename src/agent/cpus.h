@@ -18,26 +18,26 @@
 struct cpus; /* topology, the allowed set, the free set */
 
 struct cpus_config {
-    const char *synthetic;   /* hwloc synthetic description, for tests; NULL: none */
-    const char *xml;         /* path of a recorded topology, for tests; NULL: none */
-    const char *allowed;     /* list of CPU numbers ("0-3,8"); NULL: what this process may use */
+    const char *synthetic; /* hwloc synthetic description, for tests; NULL: none */
+    const char *xml;       /* path of a recorded topology, for tests; NULL: none */
+    const char *allowed;   /* list of CPU numbers ("0-3,8"); NULL: what this process may use */
     bool use_hyperthreads;
-    unsigned virtual_cores;  /* > 0: exactly so many cores that stand for no hardware (no pinning) */
-    unsigned max_cores;      /* > 0: use at most so many of the real ones */
+    unsigned virtual_cores; /* > 0: exactly so many cores that stand for no hardware (no pinning) */
+    unsigned max_cores;     /* > 0: use at most so many of the real ones */
 };
 
 /* Errors: PILOT_EINVAL (allowed holds no core of the machine), PILOT_ESYS. */
 int cpus_create(struct cpus **out, const struct cpus_config *config, struct pilot_error *err);
 void cpus_destroy(struct cpus *c);
 
-unsigned cpus_total(const struct cpus *c);  /* cores, in the unit chosen */
+unsigned cpus_total(const struct cpus *c); /* cores, in the unit chosen */
 unsigned cpus_free(const struct cpus *c);
 bool cpus_virtual(const struct cpus *c);
 
 /* A set of cores given to one task: indexes 0..total-1 in the order of the machine. */
 struct cpus_set {
-    unsigned count;     /* cores */
-    unsigned *cores;    /* owned; count entries, ascending */
+    unsigned count;           /* cores */
+    unsigned *cores;          /* owned; count entries, ascending */
     char list[TASK_CPUS_MAX]; /* CPU numbers (PU os indexes), "0-3,8"; for a core with two hardware
                                * threads both, unless use_hyperthreads; "" for virtual cores */
 };

@@ -574,7 +574,8 @@ static void the_descriptor_is_readable_while_events_wait(void **state)
         assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
         taken += launcher_next(f->l, &ev);
     }
-    /* It may be readable once more for what is no event (a slot that has come), but not for ever. */
+    /* It may be readable once more for what is no event (a slot that has come), but not for ever.
+     */
     until_ms = clock_mono_ms() + DEADLINE_MS;
     do {
         assert_true(clock_mono_ms() < until_ms);
