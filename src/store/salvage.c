@@ -350,13 +350,7 @@ static void read_ids(struct salvage *v)
 
 static void take_attempt(struct salvage *v, sqlite3_stmt *row)
 {
-    const char *reason = salvage_text(row, A_REASON);
-    enum attempt_reason known;
-
-    if (salvage_text(row, A_ID) == NULL || !salvage_is_count(row, A_ATTEMPT) ||
-        salvage_text(row, A_NODE) == NULL ||
-        (sqlite3_column_type(row, A_REASON) != SQLITE_NULL &&
-         (reason == NULL || !attempt_reason_parse(reason, &known))))
+    if (!salvage_is_attempt(row))
         return;
     bind_row(v->put_attempt, row);
     put(v, v->put_attempt);
@@ -582,7 +576,7 @@ static void columns_of(struct salvage *v, const char *table, char names[NAMES_MA
 
 static void salvage_rows(struct salvage *v)
 {
-    char names[NAMES_MAX], marks[NAMES_MAX], sql[NAMES_MAX + 200];
+    char names[NAMES_MAX], marks[NAMES_MAX], sql[NAMES_MAX + 300];
     char tasks[NAMES_MAX + 40], attempts[NAMES_MAX + 60];
     bool whole;
 
@@ -594,8 +588,9 @@ static void salvage_rows(struct salvage *v)
     snprintf(attempts, sizeof(attempts), "(id%s, PRIMARY KEY (id, attempt)) WITHOUT ROWID", names);
     snprintf(sql, sizeof(sql),
              "INSERT OR IGNORE INTO attempts SELECT * FROM (VALUES (%s)) WHERE EXISTS"
-             " (SELECT 1 FROM tasks WHERE id = ?1 AND ?2 BETWEEN 1 AND attempts)",
-             marks);
+             " (SELECT 1 FROM tasks WHERE id = ?1 AND ?2 BETWEEN 1 AND attempts AND (?2 < attempts"
+             " OR (node IS ?3 AND finished_at IS ?6 AND exit_code IS ?7)))",
+             marks); /* the task has the end of its last attempt, too */
     prepare(v, &v->put_attempt, sql);
     if (v->rc < 0)
         return;

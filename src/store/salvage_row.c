@@ -96,3 +96,40 @@ const char *salvage_wrong(const struct store_recover_hooks *hooks, sqlite3_stmt 
     task_spec_fini(&spec);
     return wrong;
 }
+
+/* ---- Attempts ---------------------------------------------------------------------------------
+ */
+
+static bool is_null(sqlite3_stmt *row, int column)
+{
+    return sqlite3_column_type(row, column) == SQLITE_NULL;
+}
+
+static bool is_time(sqlite3_stmt *row, int column)
+{
+    int type = sqlite3_column_type(row, column);
+
+    return type == SQLITE_NULL ||
+           ((type == SQLITE_INTEGER || type == SQLITE_FLOAT) &&
+            sqlite3_column_double(row, column) >= 0 && sqlite3_column_double(row, column) < 1e11);
+}
+
+static bool is_below(sqlite3_stmt *row, int column, int64_t limit)
+{
+    return is_null(row, column) ||
+           (salvage_is_count(row, column) && sqlite3_column_int64(row, column) < limit);
+}
+
+bool salvage_is_attempt(sqlite3_stmt *row)
+{
+    const char *reason = salvage_text(row, A_REASON);
+    enum attempt_reason known;
+
+    return salvage_text(row, A_ID) != NULL && salvage_is_count(row, A_ATTEMPT) &&
+           salvage_text(row, A_NODE) != NULL &&
+           (is_null(row, A_CPUS) || salvage_text(row, A_CPUS) != NULL) && is_time(row, A_STARTED) &&
+           is_time(row, A_FINISHED) && is_below(row, A_EXIT, 256) && is_below(row, A_SIGNAL, 128) &&
+           (is_null(row, A_REASON) || (reason != NULL && attempt_reason_parse(reason, &known))) &&
+           is_time(row, A_USER) && is_time(row, A_SYS) &&
+           (is_null(row, A_MESSAGE) || salvage_text(row, A_MESSAGE) != NULL);
+}
