@@ -190,13 +190,35 @@ static void a_note_that_names_something_else_removes_nothing(void **state)
     }
 }
 
+static void one_that_had_no_lock_yet_goes_too(void **state)
+{
+    struct fixture *f = *state;
+    char dir[128], note[128];
+    FILE *file;
+
+    scratch_destroy(f->s);
+    snprintf(dir, sizeof(dir), "%s/pilot-mpi.abcdef", f->node);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    snprintf(note, sizeof(note), "%s/scratch", f->node);
+    file = fopen(note, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\n", dir);
+    fclose(file);
+    f->s = create(f);
+    assert_int_equal(access(dir, F_OK), -1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(only_the_user_may_enter),      TEST(what_an_attempt_left_goes_with_it),
-        TEST(all_goes_at_the_end),          TEST(what_a_killed_pilot_left_goes_at_the_next_start),
-        TEST(that_of_a_living_pilot_stays), TEST(a_note_that_names_something_else_removes_nothing),
+        TEST(only_the_user_may_enter),
+        TEST(what_an_attempt_left_goes_with_it),
+        TEST(all_goes_at_the_end),
+        TEST(what_a_killed_pilot_left_goes_at_the_next_start),
+        TEST(one_that_had_no_lock_yet_goes_too),
+        TEST(that_of_a_living_pilot_stays),
+        TEST(a_note_that_names_something_else_removes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
