@@ -18,48 +18,25 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/note.h"
 #include "common/error.h"
 #include "common/log.h"
 
-#define DIR_PREFIX "pilot-mpi."
 #define SOCKET_NAME "control"
 #define BACKLOG                                                                                    \
     4096 /* the kernel takes less if it must; who waits there waits, and is not refused */
 
 /* ---- What a killed pilot left ---------------------------------------------------------------- */
 
-/* The path in the note; false: there is none, or nothing to be trusted. */
-static bool read_note(const char *note, char path[CONTROL_PATH_MAX])
-{
-    int fd = open(note, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    ssize_t n = -1;
-
-    if (fd < 0)
-        return false;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid())
-        n = pread(fd, path, CONTROL_PATH_MAX - 1, 0);
-    close(fd);
-    if (n <= 0)
-        return false;
-    path[n] = '\0';
-    path[strcspn(path, "\n")] = '\0';
-    return true;
-}
-
 /* .../pilot-mpi.XXXXXX/control, cut to the directory. */
 static bool cut_to_dir(char *path)
 {
-    char *slash = strrchr(path, '/'), *name;
+    char *slash = strrchr(path, '/');
 
-    if (path[0] != '/' || slash == NULL || strcmp(slash + 1, SOCKET_NAME) != 0)
+    if (slash == NULL || strcmp(slash + 1, SOCKET_NAME) != 0)
         return false;
     *slash = '\0';
-    name = strrchr(path, '/');
-    return name != NULL && strncmp(name + 1, DIR_PREFIX, strlen(DIR_PREFIX)) == 0 &&
-           strspn(name + 1 + strlen(DIR_PREFIX),
-                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6 &&
-           strlen(name + 1) == strlen(DIR_PREFIX) + 6;
+    return note_is_ours(path);
 }
 
 /* Nothing in it but (perhaps) the socket. */
@@ -114,7 +91,7 @@ static void remove_left(const char *note)
     struct stat st;
     int fd;
 
-    if (!read_note(note, path))
+    if (!note_read(note, path, sizeof(path)))
         return;
     memcpy(dir, path, sizeof(dir));
     if (!cut_to_dir(dir))
@@ -132,27 +109,38 @@ static void remove_left(const char *note)
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-/* Below base, which may turn out to be no place for it. */
+/* The directory, below base, which may turn out to be no place for it. */
+static int make_dir(struct control_place *place, const char *base, struct pilot_error *err)
+{
+    char *path = place->socket;
+    size_t len;
+    int rc;
+
+    if (!note_draw(path, CONTROL_PATH_MAX - sizeof(SOCKET_NAME), base))
+        return err_set(err, PILOT_EINVAL,
+                       "'%s' is too long a path for a socket; set TMPDIR to a shorter one", base);
+    len = strlen(path);
+    strcpy(path + len, "/" SOCKET_NAME);
+    rc = note_write(place->note, path, err);
+    path[len] = '\0';
+    if (rc == 0 && mkdir(path, 0700) < 0)
+        rc = err_set_errno(err, PILOT_EIO, errno,
+                           "cannot make a directory for the control socket below '%s'", base);
+    path[len] = '/';
+    return rc;
+}
+
 static int make_below(struct control_place *place, const char *base, int *listener,
                       struct pilot_error *err)
 {
-    char *socket_path = place->socket;
+    const char *socket_path = place->socket;
     struct sockaddr_un address;
-    int fd;
+    int rc = make_dir(place, base, err), fd;
 
-    if (snprintf(socket_path, CONTROL_PATH_MAX, "%s/%sXXXXXX/%s", base, DIR_PREFIX, SOCKET_NAME) >=
-        CONTROL_PATH_MAX) {
-        socket_path[0] = '\0';
-        return err_set(err, PILOT_EINVAL,
-                       "'%s' is too long a path for a socket; set TMPDIR to a shorter one", base);
+    if (rc < 0) {
+        place->socket[0] = '\0';
+        return rc;
     }
-    *strrchr(socket_path, '/') = '\0';
-    if (mkdtemp(socket_path) == NULL) {
-        socket_path[0] = '\0';
-        return err_set_errno(err, PILOT_EIO, errno,
-                             "cannot make a directory for the control socket below '%s'", base);
-    }
-    socket_path[strlen(socket_path)] = '/'; /* "/control" is still behind it */
     address_of(&address, socket_path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
@@ -176,28 +164,6 @@ static void remove_socket(struct control_place *place)
     place->socket[0] = '\0';
 }
 
-/* By rename, so that no client reads half of it. */
-static int write_note(const struct control_place *place, struct pilot_error *err)
-{
-    size_t len = strlen(place->socket);
-    char *temporary;
-    int fd, rc = 0;
-
-    if (asprintf(&temporary, "%s.%ld.tmp", place->note, (long)getpid()) < 0)
-        return err_set(err, PILOT_ENOMEM, "out of memory for the control socket");
-    unlink(temporary);
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, place->socket, len) != (ssize_t)len || write(fd, "\n", 1) != 1 ||
-        rename(temporary, place->note) < 0) {
-        rc = err_set_errno(err, PILOT_EIO, errno, "cannot write '%s'", place->note);
-        unlink(temporary);
-    }
-    if (fd >= 0)
-        close(fd);
-    free(temporary);
-    return rc;
-}
-
 int control_place_make(struct control_place *place, const char *node_dir, int *listener,
                        struct pilot_error *err)
 {
@@ -215,17 +181,20 @@ int control_place_make(struct control_place *place, const char *node_dir, int *l
         remove_socket(place);
         rc = make_below(place, "/tmp", listener, err);
     }
-    return rc == 0 ? write_note(place, err) : rc;
+    if (rc < 0)
+        unlink(place->note); /* of what could not be made */
+    return rc;
 }
 
 void control_place_remove(struct control_place *place)
 {
     char path[CONTROL_PATH_MAX];
+    bool noted = place->note != NULL && place->socket[0] != '\0' &&
+                 note_read(place->note, path, sizeof(path)) && strcmp(path, place->socket) == 0;
 
-    if (place->note != NULL && place->socket[0] != '\0' && read_note(place->note, path) &&
-        strcmp(path, place->socket) == 0)
-        unlink(place->note);
     remove_socket(place);
+    if (noted)
+        unlink(place->note); /* last: killed here, the next start finds the rest by it */
     free(place->note);
     place->note = NULL;
 }

@@ -13,11 +13,9 @@
  */
 #include "agent/scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +23,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/note.h"
 #include "common/error.h"
 
-#define DIR_PREFIX "pilot-mpi."
 #define OPEN_DIRS 16 /* descriptors that removing a tree may use */
 
 struct scratch {
@@ -52,18 +50,6 @@ static void remove_tree(const char *path)
     (void)nftw(path, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-/* Something that we have made: our prefix, six letters, nothing behind them. */
-static bool is_our_name(const char *path)
-{
-    const char *name = strrchr(path, '/');
-
-    return path[0] == '/' && name != NULL &&
-           strncmp(name + 1, DIR_PREFIX, strlen(DIR_PREFIX)) == 0 &&
-           strspn(name + 1 + strlen(DIR_PREFIX),
-                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6 &&
-           strlen(name + 1) == strlen(DIR_PREFIX) + 6;
-}
-
 /* The lock file of a directory, locked; -1: somebody has the lock, or it is not a directory that
  * only we can write to. */
 static int lock_dir(const char *path, int flags)
@@ -85,21 +71,15 @@ static int lock_dir(const char *path, int flags)
 static void remove_left(const char *note)
 {
     char path[sizeof(((struct scratch *)0)->path)];
-    int fd = open(note, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    ssize_t n = -1;
+    int fd;
 
-    if (fd < 0)
+    if (!note_read(note, path, sizeof(path)) || !note_is_ours(path))
         return;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid())
-        n = read(fd, path, sizeof(path) - 1);
-    close(fd);
-    if (n <= 0)
+    fd = lock_dir(path, 0);
+    if (fd < 0) {
+        (void)rmdir(path); /* killed before it had a lock; any other is not empty */
         return;
-    path[n] = '\0';
-    path[strcspn(path, "\n")] = '\0';
-    if (!is_our_name(path) || (fd = lock_dir(path, 0)) < 0)
-        return;
+    }
     remove_tree(path);
     close(fd);
 }
@@ -108,40 +88,20 @@ static void remove_left(const char *note)
 
 static int make_below(struct scratch *s, const char *base, struct pilot_error *err)
 {
-    if (snprintf(s->path, sizeof(s->path), "%s/%sXXXXXX", base, DIR_PREFIX) >=
-        (int)sizeof(s->path)) {
+    int rc;
+
+    if (!note_draw(s->path, sizeof(s->path), base))
+        rc = err_set(err, PILOT_EIO, "'%s' is too long a path", base);
+    else if ((rc = note_write(s->note, s->path, err)) == 0 && mkdir(s->path, 0700) < 0)
+        rc = err_set_errno(err, PILOT_EIO, errno, "cannot make the directory '%s'", s->path);
+    if (rc < 0) {
         s->path[0] = '\0';
-        return err_set(err, PILOT_EIO, "'%s' is too long a path", base);
-    }
-    if (mkdtemp(s->path) == NULL) {
-        s->path[0] = '\0';
-        return err_set_errno(err, PILOT_EIO, errno, "cannot make a directory below '%s'", base);
+        return rc;
     }
     s->lock_fd = lock_dir(s->path, O_CREAT | O_EXCL);
     if (s->lock_fd < 0)
         return err_set_errno(err, PILOT_EIO, errno, "cannot lock '%s/lock'", s->path);
     return 0;
-}
-
-/* By rename, so that a pilot killed here leaves the old note or the new one. */
-static int write_note(const struct scratch *s, struct pilot_error *err)
-{
-    size_t len = strlen(s->path);
-    char *temporary;
-    int fd, rc = 0;
-
-    if (asprintf(&temporary, "%s.%ld.tmp", s->note, (long)getpid()) < 0)
-        return err_set(err, PILOT_ENOMEM, "out of memory");
-    unlink(temporary);
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, s->path, len) != (ssize_t)len || rename(temporary, s->note) < 0) {
-        rc = err_set_errno(err, PILOT_EIO, errno, "cannot write '%s'", s->note);
-        unlink(temporary);
-    }
-    if (fd >= 0)
-        close(fd);
-    free(temporary);
-    return rc;
 }
 
 int scratch_create(struct scratch **out, const char *node_dir, struct pilot_error *err)
@@ -160,9 +120,8 @@ int scratch_create(struct scratch **out, const char *node_dir, struct pilot_erro
     rc = make_below(s, "/dev/shm", err);
     if (rc < 0 && s->path[0] == '\0')
         rc = make_below(s, tmp != NULL && tmp[0] == '/' ? tmp : "/tmp", err);
-    if (rc == 0)
-        rc = write_note(s, err);
     if (rc < 0) {
+        unlink(s->note); /* of what could not be made */
         scratch_destroy(s);
         return rc;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: attempts that ended by a signal that stops us too, while nobody here had sent one. When a
- * batch system ends a job (scancel, the walltime) or warns of that (sbatch --signal=USR1@60,
- * without the B:), it signals every process of it at once, tasks and pilot alike: such a task has
- * not failed, it was stopped with us. Whose signal comes first is chance, so the judgement waits
- * for a moment. */
+ * batch system ends a job (scancel, the walltime, a lost node) or warns of that (sbatch
+ * --signal=USR1@60, without the B:), it signals every process of it at once, tasks and pilot alike:
+ * such a task has not failed, it was stopped with us. Whose signal comes first is chance, so the
+ * judgement waits for a moment. After a KILL we do not come to judge, nor does a node that was
+ * killed come to report more: what was not judged is then an attempt that was lost. */
 #include "head/impl.h"
 
 #include <signal.h>
@@ -25,7 +26,7 @@ struct doubt {
 /* A shell says 128 + the number of the signal that ended its last command. */
 static bool by_our_signal(const struct attempt_result *r)
 {
-    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGKILL};
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
         if ((r->reason == REASON_SIGNAL && r->signal == ours[i]) ||

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # What an mpirun in a task leaves when it is killed (session directory, shared memory of its ranks)
-# goes with the task. In a mount namespace with a /tmp and a /dev/shm of its own, so that whatever is
+# goes with the task; what the pilot has there itself, with the pilot or at its next start. In a mount namespace with a /tmp and a /dev/shm of its own, so that whatever is
 # found there at the end was left by us.
 if [ "${1:-}" != --inside ]; then
     . "$(dirname "$0")/lib.sh"
@@ -64,6 +64,27 @@ test_everything_killed() {
     make_file '"timeout": 0.5,'
     expect 1 --resume --rerun-changed --grace 0 tasks.json
     assert_eq "left" "" "$(left)"
+}
+
+# At any moment: strace kills it in one system call after the other of those that make and remove what
+# it has on the node.
+test_killed_while_it_makes_or_removes_its_directories() {
+    local call n hit=0
+    need strace strace
+    strace -o /dev/null true 2>/dev/null || skip "strace may not trace here"
+    echo true >tasks.txt
+    for call in bind,chmod,listen mkdir rename flock unlink,unlinkat,rmdir; do
+        for n in 1 2 3 4 5 6; do
+            rm -rf pilot_runs
+            strace -f -qq -o trace -e "trace=$call" -e "inject=$call:signal=SIGKILL:when=$n" "$PILOT" --grace 0 tasks.txt >out 2>err && : || :
+            assert_nothing_left
+            [ -z "$(left)" ] || hit=$((hit + 1))
+            rm -f pilot_runs/state.db*
+            expect 0 --fresh tasks.txt
+            assert_eq "left after a kill in call $n of $call" "" "$(left)"
+        done
+    done
+    [ $hit -gt 3 ] || fail "only $hit kills left something: this case shows little"
 }
 
 run_tests "$@"

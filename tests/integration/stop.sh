@@ -84,6 +84,17 @@ test_a_second_signal_does_not_wait() {
     assert_nothing_left
 }
 
+# As Slurm ends a job that has lost a node: KILL to all processes in some order, here the worst one. The
+# pilot has seen its tasks die, but not for long.
+test_killed_with_its_tasks_and_after_them() {
+    local pid
+    start "$PILOT" tasks.json
+    for pid in $(marked); do [ "/proc/$pid/exe" -ef "$PILOT" ] || kill -9 "$pid" 2>/dev/null || true; done
+    sleep 0.2 # ten commits
+    kill -9 "$launcher_pid"
+    finish 137 "$PILOT"
+}
+
 test_mpirun_signal_to_rank_0() {
     need mpirun openmpi-bin
     start "${mpirun3[@]}" "${with_pid[@]}" "$PILOT" tasks.json

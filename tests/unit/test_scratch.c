@@ -146,6 +146,7 @@ static void what_a_killed_pilot_left_goes_at_the_next_start(void **state)
         assert_non_null(note);
         assert_non_null(fgets(old, sizeof(old), note));
         fclose(note);
+        old[strcspn(old, "\n")] = '\0';
     }
     assert_int_equal(access(old, F_OK), 0);
     f->s = create(f);
@@ -170,29 +171,54 @@ static void a_note_that_names_something_else_removes_nothing(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char victim[128], note[128];
+        char victim[128], inside[140], note[128];
         FILE *file;
 
         scratch_destroy(f->s);
         snprintf(victim, sizeof(victim), "%s/%s", f->node, names[i]);
         assert_int_equal(mkdir(victim, 0700), 0);
+        snprintf(inside, sizeof(inside), "%s/mine", victim);
+        assert_int_equal(mkdir(inside, 0700), 0);
         snprintf(note, sizeof(note), "%s/scratch", f->node);
         file = fopen(note, "w");
         assert_non_null(file);
         fputs(victim, file);
         fclose(file);
         f->s = create(f);
-        assert_int_equal(rmdir(victim), 0); /* the last one has no lock file: not ours either */
+        assert_int_equal(rmdir(inside), 0); /* the last one has no lock file: not ours either */
+        assert_int_equal(rmdir(victim), 0);
     }
+}
+
+static void one_that_had_no_lock_yet_goes_too(void **state)
+{
+    struct fixture *f = *state;
+    char dir[128], note[128];
+    FILE *file;
+
+    scratch_destroy(f->s);
+    snprintf(dir, sizeof(dir), "%s/pilot-mpi.abcdef", f->node);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    snprintf(note, sizeof(note), "%s/scratch", f->node);
+    file = fopen(note, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\n", dir);
+    fclose(file);
+    f->s = create(f);
+    assert_int_equal(access(dir, F_OK), -1);
 }
 
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(only_the_user_may_enter),      TEST(what_an_attempt_left_goes_with_it),
-        TEST(all_goes_at_the_end),          TEST(what_a_killed_pilot_left_goes_at_the_next_start),
-        TEST(that_of_a_living_pilot_stays), TEST(a_note_that_names_something_else_removes_nothing),
+        TEST(only_the_user_may_enter),
+        TEST(what_an_attempt_left_goes_with_it),
+        TEST(all_goes_at_the_end),
+        TEST(what_a_killed_pilot_left_goes_at_the_next_start),
+        TEST(one_that_had_no_lock_yet_goes_too),
+        TEST(that_of_a_living_pilot_stays),
+        TEST(a_note_that_names_something_else_removes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
