@@ -68,7 +68,6 @@ def panel(x, head, below, lines, names, top_us):
     for p in range(round(low), round(high) + 1):
         out.append('<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>' % (px(10 ** p), TOP + HEIGHT + 16, power(p)))
     out.append('<text class="small" x="%d" y="%d" text-anchor="middle">%s</text>' % (x + (WIDTH - 40) // 2, TOP + HEIGHT + 34, below))
-    used = []
     for i, (name, points) in enumerate(lines):
         colour = COLOURS[i % len(COLOURS)]
         out.append('<polyline stroke="%s" points="%s"/>' % (colour, " ".join("%.1f,%.1f" % (px(p[0]), py(p[1])) for p in points)))
@@ -76,11 +75,10 @@ def panel(x, head, below, lines, names, top_us):
             out.append('<line stroke="%s" stroke-width="4" opacity=".4" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>' %
                        (colour, px(v), py(least), px(v), py(min(most, top_us))))
             out.append('<circle fill="%s" cx="%.1f" cy="%.1f" r="3"/>' % (colour, px(v), py(median)))
-        at = py(points[-1][1]) + 4
-        while any(abs(at - u) < 12 for u in used):  # names must not lie on each other
-            at += 3
-        used.append(at)
-        out.append('<text class="small" style="fill: %s" x="%d" y="%.1f">%s</text>' % (colour, x + WIDTH - 84, at, names % name))
+    at = 0
+    for i in sorted(range(len(lines)), key=lambda i: py(lines[i][1][-1][1])):
+        at = max(at + 12, py(lines[i][1][-1][1]) + 4)  # names must not lie on each other
+        out.append('<text class="small" style="fill: %s" x="%d" y="%.1f">%s</text>' % (COLOURS[i % len(COLOURS)], x + WIDTH - 84, at, names % lines[i][0]))
     return out
 
 
