@@ -29,8 +29,8 @@ class Scripted(Row):
         return {"value": 10 * ratio, "reference": 10, "ratio": ratio}
 
 
-def measured(*ratios):
-    m = table.Measured(Scripted(ratios), BENCH, 0)
+def measured(*ratios, rounds=0):
+    m = table.Measured(Scripted(ratios), BENCH, rounds)
     for _ in range(m.wanted):
         m.round(BENCH)
     return m
@@ -47,7 +47,10 @@ class Fallen(unittest.TestCase):
         self.assertIn("recorded are 1.000", self.check(measured(0.6, 0.66, 0.65, 0.66), 1)[0])
 
     def test_one_bad_minute_is_not(self):
-        self.assertEqual(self.check(measured(0.3, 0.4, 0.5, 0.9), 1), [])
+        self.assertEqual(self.check(measured(0.3, 0.4, 0.8, 0.9), 1), [])
+
+    def test_one_round_that_is_too_good_does_not_hide_it(self):
+        self.assertIn("0.400", self.check(measured(0.3, 5.0, 0.4, 0.3, 0.2, 0.3, 0.3, rounds=5), 1)[0])
 
     def test_what_cannot_be_measured_any_more_is_told(self):
         sys.stderr, held = open(os.devnull, "w"), sys.stderr
