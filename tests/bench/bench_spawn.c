@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The yardstick: how fast this machine starts and reaps processes when nothing else is done.
  *
- *     bench_spawn N P COMMAND [ARGUMENT...]
+ *     bench_spawn [--vfork] N P COMMAND [ARGUMENT...]
  *
- * runs COMMAND N times in P loops of posix_spawn and waitpid, each in a process of its own that is
- * pinned to one of the allowed CPUs, round-robin. Prints "RATE per second ..."; exit status 1 when
- * a run failed. */
+ * runs COMMAND N times in P loops of posix_spawn (or vfork and execvp) and waitpid, each in a
+ * process of its own that is pinned to one of the allowed CPUs, round-robin. Prints "RATE per
+ * second
+ * ..."; exit status 1 when a run failed. */
 #include <errno.h>
 #include <sched.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,14 +59,27 @@ static void pin(long loop)
     }
 }
 
-static int run_loop(long runs, char **argv)
+/* Returns an error number. */
+static int start(pid_t *pid, char **argv, bool by_vfork)
+{
+    if (!by_vfork)
+        return posix_spawnp(pid, argv[0], NULL, NULL, argv, environ);
+    *pid = vfork();
+    if (*pid == 0) {
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    return *pid < 0 ? errno : 0;
+}
+
+static int run_loop(long runs, char **argv, bool by_vfork)
 {
     int failures = 0;
 
     for (long i = 0; i < runs; i++) {
         int status = 0;
         pid_t pid;
-        int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+        int rc = start(&pid, argv, by_vfork);
 
         if (rc != 0) {
             fprintf(stderr, "bench_spawn: cannot execute '%s': %s\n", argv[0], strerror(rc));
@@ -79,17 +94,23 @@ static int run_loop(long runs, char **argv)
 
 int main(int argc, char **argv)
 {
-    long runs = argc > 3 ? strtol(argv[1], NULL, 10) : 0;
-    long loops = argc > 3 ? strtol(argv[2], NULL, 10) : 0;
+    bool by_vfork = argc > 1 && strcmp(argv[1], "--vfork") == 0;
+    long runs, loops;
     int failed = 0;
-    double start;
+    double begin;
     double wall;
 
+    if (by_vfork) {
+        argc--;
+        argv++;
+    }
+    runs = argc > 3 ? strtol(argv[1], NULL, 10) : 0;
+    loops = argc > 3 ? strtol(argv[2], NULL, 10) : 0;
     if (runs < 1 || loops < 1) {
-        fputs("usage: bench_spawn N P COMMAND [ARGUMENT...]\n", stderr);
+        fputs("usage: bench_spawn [--vfork] N P COMMAND [ARGUMENT...]\n", stderr);
         return 2;
     }
-    start = now_s();
+    begin = now_s();
     for (long i = 0; i < loops; i++) {
         pid_t pid = fork();
 
@@ -99,7 +120,7 @@ int main(int argc, char **argv)
         }
         if (pid == 0) {
             pin(i);
-            _exit(run_loop(runs / loops + (i < runs % loops), argv + 3));
+            _exit(run_loop(runs / loops + (i < runs % loops), argv + 3, by_vfork));
         }
     }
     for (long i = 0; i < loops; i++) {
@@ -109,7 +130,7 @@ int main(int argc, char **argv)
             ;
         failed |= status != 0;
     }
-    wall = now_s() - start;
+    wall = now_s() - begin;
     printf("%.1f per second (%ld runs of %s, %ld loops, %.3f s, %.1f us CPU each)\n",
            (double)runs / wall, runs, argv[3], loops, wall, cpu_us() / (double)runs);
     return failed;

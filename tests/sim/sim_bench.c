@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How fast the scheduler core is: sim_bench [--nodes N] [--tasks N] [--cores N] [--mixed]
- * [--memory] [--each] [--patience MS] [--least-rate N]. Only the time inside the core is counted.
- * --mixed: 1 to 8 cores, five priorities, timeouts, a dependency for one task in four; else all
- * tasks are alike.
+ * [--deps PERCENT] [--memory] [--each] [--patience MS] [--least-rate N]. Only the time inside the
+ * core is counted.
+ * --mixed: 1 to 8 cores, five priorities, timeouts, a dependency for so many tasks in a hundred
+ * (25); else all tasks are alike.
  * --memory: three tasks in four have memory, one in eight an amount of its own.
  * --each: a placement pass after each event, as if they came one by one; else one a virtual
  * millisecond.
@@ -19,7 +20,7 @@
 #define LONGEST_MS 4096 /* of a task, less one: the wheel below has a slot a millisecond */
 
 struct bench {
-    unsigned long nodes, tasks, cores, patience_ms, least_rate;
+    unsigned long nodes, tasks, cores, patience_ms, least_rate, deps;
     bool mixed, memory, each;
     struct sched *s;
     struct sched_actions out;
@@ -30,7 +31,7 @@ struct bench {
     task_id_t wheel[LONGEST_MS]; /* by end, modulo: the first task */
     int64_t now_ms;
     uint64_t events, passes;
-    int64_t spent_us;
+    int64_t spent_us, add_us;
 };
 
 static struct sched_task make_task(const struct bench *b, task_id_t id, task_id_t *dep)
@@ -46,8 +47,8 @@ static struct sched_task make_task(const struct bench *b, task_id_t id, task_id_
     t.cores = 1 + (uint32_t)(x % 8);
     t.priority = (int32_t)(x / 8 % 5);
     t.timeout_ms = x / 64 % 2 ? 1000 << (x / 128 % 6) : 0;
-    if (id > 1000 && x / 4096 % 4 == 0) {
-        *dep = id - 1 - (task_id_t)(x / 16384 % 1000);
+    if (id > 1000 && x / 4096 % 100 < b->deps) {
+        *dep = id - 1 - (task_id_t)(x / 409600 % 1000);
         t.deps = dep;
         t.dep_count = 1;
     }
@@ -70,6 +71,7 @@ static void add_tasks(struct bench *b)
     if (sched_add(b->s, batch, b->tasks, 0, &b->out) < 0)
         world_fail("sched_add");
     start_us = clock_mono_us() - start_us;
+    b->add_us = start_us;
     after = mallinfo2().uordblks + mallinfo2().hblkhd;
     printf("add: %lu tasks in %.3f s, %.1f bytes a task\n", b->tasks, (double)start_us / 1e6,
            (double)(after - before) / (double)b->tasks);
@@ -158,6 +160,9 @@ static void run(struct bench *b)
     printf("run: %.0f events a second (%llu in %.3f s, %llu passes, %.0f virtual s)\n", rate,
            (unsigned long long)b->events, (double)b->spent_us / 1e6, (unsigned long long)b->passes,
            (double)b->now_ms / 1e3);
+    printf("cost: %.4f us a task (%.4f to add it)\n",
+           (double)(b->spent_us + b->add_us) / (double)b->tasks,
+           (double)b->add_us / (double)b->tasks);
     if (rate < (double)b->least_rate)
         world_fail("fewer than %lu events a second", b->least_rate);
 }
@@ -165,9 +170,11 @@ static void run(struct bench *b)
 static bool parse(struct bench *b, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"nodes", 1, NULL, 'n'},      {"tasks", 1, NULL, 't'},    {"cores", 1, NULL, 'c'},
-        {"mixed", 0, NULL, 'm'},      {"memory", 0, NULL, 'M'},   {"each", 0, NULL, 'e'},
-        {"least-rate", 1, NULL, 'r'}, {"patience", 1, NULL, 'p'}, {0}};
+        {"nodes", 1, NULL, 'n'},      {"tasks", 1, NULL, 't'},
+        {"cores", 1, NULL, 'c'},      {"mixed", 0, NULL, 'm'},
+        {"memory", 0, NULL, 'M'},     {"each", 0, NULL, 'e'},
+        {"least-rate", 1, NULL, 'r'}, {"patience", 1, NULL, 'p'},
+        {"deps", 1, NULL, 'd'},       {0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -179,6 +186,8 @@ static bool parse(struct bench *b, int argc, char **argv)
             b->cores = strtoul(optarg, NULL, 10);
         else if (c == 'p')
             b->patience_ms = strtoul(optarg, NULL, 10);
+        else if (c == 'd')
+            b->deps = strtoul(optarg, NULL, 10);
         else if (c == 'r')
             b->least_rate = strtoul(optarg, NULL, 10);
         else if (c == 'm')
@@ -196,7 +205,7 @@ static bool parse(struct bench *b, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct bench b = {
-        .nodes = 10000, .tasks = 1000000, .cores = 8, .patience_ms = SCHED_PATIENCE_MS};
+        .nodes = 10000, .tasks = 1000000, .cores = 8, .patience_ms = SCHED_PATIENCE_MS, .deps = 25};
     struct sched_config config = {0};
 
     if (!parse(&b, argc, argv)) {

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The bench's own test: does it tell when something has become slower, and only then?"""
+import os
+import sys
+import tempfile
+import types
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import table  # noqa: E402
+from rows import flat, marks  # noqa: E402
+from rows.harness import Row, Unavailable, load_json  # noqa: E402
+
+BENCH = types.SimpleNamespace(quick=True)
+
+
+class Scripted(Row):
+    """A row whose ratios are given."""
+    key, title, unit, reach_ratio, quick_rounds = "fake", "a fake", "x", 0.5, 2
+
+    def __init__(self, ratios):
+        self.ratios = list(ratios)
+
+    def measure(self, bench):
+        ratio = self.ratios.pop(0)
+        if isinstance(ratio, Exception):
+            raise ratio
+        return {"value": 10 * ratio, "reference": 10, "ratio": ratio}
+
+
+def measured(*ratios, rounds=0):
+    m = table.Measured(Scripted(ratios), BENCH, rounds)
+    for _ in range(m.wanted):
+        m.round(BENCH)
+    return m
+
+
+class Fallen(unittest.TestCase):
+    def check(self, m, was):
+        return table.fallen(BENCH, [m], {"fake": was})
+
+    def test_a_third_is_allowed(self):
+        self.assertEqual(self.check(measured(0.68, 0.5), 1), [])
+
+    def test_more_than_a_third_is_told(self):
+        self.assertIn("recorded are 1.000", self.check(measured(0.6, 0.66, 0.65, 0.66), 1)[0])
+
+    def test_one_bad_minute_is_not(self):
+        self.assertEqual(self.check(measured(0.3, 0.4, 0.8, 0.9), 1), [])
+
+    def test_one_round_that_is_too_good_does_not_hide_it(self):
+        self.assertIn("0.400", self.check(measured(0.3, 5.0, 0.4, 0.3, 0.2, 0.3, 0.3, rounds=5), 1)[0])
+
+    def test_what_cannot_be_measured_any_more_is_told(self):
+        sys.stderr, held = open(os.devnull, "w"), sys.stderr
+        try:
+            m = measured(1, RuntimeError("broken"))
+        finally:
+            sys.stderr.close()
+            sys.stderr = held
+        self.assertIn("broken", self.check(m, 1)[0])
+
+    def test_what_is_not_there_is_not(self):
+        self.assertEqual(self.check(measured(Unavailable("no cluster")), 1), [])
+
+    def test_what_was_never_recorded_is_not(self):
+        self.assertEqual(table.fallen(BENCH, [measured(0.1, 0.1)], {}), [])
+
+
+class Results(unittest.TestCase):
+    def test_median_and_spread(self):
+        s = table.Measured(Scripted([0.9, 0.2, 0.4]), BENCH, 3)
+        for _ in range(3):
+            s.round(BENCH)
+        figures = s.summary()["ratio_figures"]
+        self.assertEqual((figures["median"], figures["low"], figures["high"]), (0.4, 0.2, 0.9))
+        self.assertFalse(s.summary()["reached"])
+
+    def test_recording_keeps_other_rows_and_modes(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "recorded.json")
+            table.record(path, "full", {"fake": measured(0.9, 0.9).summary(), "gone": {"title": "x", "not_available": "y"}})
+            table.record(path, "quick", {"other": measured(0.5, 0.7).summary()})
+            self.assertEqual(load_json(path), {"full": {"fake": 0.9}, "quick": {"other": 0.6}})
+
+    def test_each_row_has_a_line(self):
+        rows = {"a": measured(1, 1).summary(), "b": measured(Unavailable("why")).summary()}
+        cells = table.table(rows)
+        self.assertEqual([len(line) for line in cells], [6, 6, 6])
+        self.assertIn("why", cells[2][5])
+
+
+class Marks(unittest.TestCase):
+    def test_gaps_are_taken_within_a_core(self):
+        def mark(start, end, cpu):
+            return marks.Mark((start * 1000, end * 1000, 0, cpu, b"vc1\0\0\0\0\0"))
+        self.assertEqual(sorted(marks.gaps_us([mark(0, 5, 0), mark(1, 6, 1), mark(8, 9, 0), mark(20, 21, 1)])), [3, 14])
+
+
+class Plot(unittest.TestCase):
+    def test_it_is_well_formed(self):
+        import xml.etree.ElementTree as tree
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "flat.svg")
+            flat.draw({"core": {"%d,%d" % (n, t): [0.5, 0.7] for n in (10, 100) for t in (10000, 100000)},
+                       "whole": {"10000": [9, 8], "100000": [7]}}, path)
+            self.assertTrue(tree.parse(path).getroot().tag.endswith("svg"))
+
+
+if __name__ == "__main__":
+    unittest.main()
