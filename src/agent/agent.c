@@ -60,7 +60,8 @@ struct agent {
     struct transport *transport;
     struct launcher *launcher;
     char *const *environ_before;
-    char **env; /* base of all tasks */
+    char **env;      /* base of all tasks */
+    char **settings; /* what of it matters for what each task gets on top */
     struct msg_welcome site;
     int64_t end_ms; /* when tasks are ended because of the walltime; INT64_MAX: not known */
     struct cpus *cpus;
@@ -235,7 +236,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
     int rc;
 
     snprintf(dir, sizeof(dir), "%s/%s", a->site.workdir, spec->id);
-    env = taskenv_task(a->env, &te);
+    env = taskenv_task(a->settings, &te);
     if (env == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for the task's environment");
     req.env = env;
@@ -426,7 +427,8 @@ static void handle_welcome(struct agent *a, struct rd *body)
     }
     ready = calloc(1, sizeof(*ready));
     a->env = taskenv_base(a->environ_before, a->site.keep_env);
-    if (ready == NULL || a->env == NULL)
+    a->settings = a->env != NULL ? taskenv_settings(a->env) : NULL;
+    if (ready == NULL || a->settings == NULL)
         BUG("out of memory while starting");
     if (prepare(a, ready, &err) < 0) {
         ready->cores = 0;
@@ -738,6 +740,7 @@ void agent_destroy(struct agent *a)
             cpus_give(a->cpus, &a->runs[i].cpus);
     cpus_destroy(a->cpus);
     strv_free(a->env);
+    strv_free(a->settings);
     for (size_t i = 0; i < a->xml.cap; i++)
         free((char *)a->xml.slots[i].key);
     strmap_fini(&a->xml);
