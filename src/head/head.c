@@ -7,7 +7,8 @@
  *   3. silence       nodes that were not heard of are lost; pings
  *                    then the hook's lines and the inbox: new tasks
  *                    then the end of the allocation: stop in time; disks: is there room?
- *   4. placement     one pass of the core, unless a disk is full; RUN messages
+ *   4. placement     one pass of the core, unless a disk is full or the state is far behind; RUN
+ *                    messages
  *   5. send          one frame a node; our own agent starts what it was sent
  *   6. state         a barrier for this turn's changes; notices of what is committed: lines for
  *                    people, events for the hook, callbacks, answers to requests
@@ -190,6 +191,12 @@ void head_wait(struct head *h, int64_t until_ms)
         take_signals(h);
 }
 
+/* For now: a disk is full, or slow. */
+static bool holds_starts(const struct head *h)
+{
+    return disk_holds(h) || tell_holds(h);
+}
+
 /* Before anything more is placed. */
 static void limit_failures(struct head *h)
 {
@@ -206,7 +213,7 @@ static void limit_failures(struct head *h)
 static void place(struct head *h, int64_t now_ms)
 {
     limit_failures(h);
-    if (!disk_holds(h) && sched_place(h->sched, now_ms, &h->actions) < 0)
+    if (!holds_starts(h) && sched_place(h->sched, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     actions_do(h);
 }
@@ -299,7 +306,7 @@ static bool check_end(struct head *h, int64_t now_ms)
 
 static int64_t next_ms(const struct head *h, int64_t now_ms)
 {
-    int64_t next = disk_holds(h) ? INT64_MAX : sched_next_ms(h->sched, now_ms);
+    int64_t next = holds_starts(h) ? INT64_MAX : sched_next_ms(h->sched, now_ms);
     int64_t other = report_next_ms(h->report);
 
     if (h->again)
