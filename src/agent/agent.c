@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,7 +59,8 @@ struct agent {
     struct transport *transport;
     struct launcher *launcher;
     char *const *environ_before;
-    char **env; /* base of all tasks */
+    char **env;      /* base of all tasks */
+    char **settings; /* what of it matters for what each task gets on top */
     struct msg_welcome site;
     int64_t end_ms; /* when tasks are ended because of the walltime; INT64_MAX: not known */
     struct cpus *cpus;
@@ -72,7 +72,7 @@ struct agent {
     struct control *control; /* NULL: none could be made, or not yet */
     struct outroom room;     /* for the output of tasks */
     struct scratch *scratch; /* for MPI programs in tasks; NULL: none could be made, or not yet */
-    int epoll_fd;            /* of the launcher and the control socket */
+    bool requests;           /* there may be some: the control socket is to be looked at */
     struct strmap xml;       /* CPU lists that have a topology file */
     struct buf out;          /* the frame of this turn */
     int64_t heard_ms, sent_ms, turned_ms;
@@ -235,7 +235,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
     int rc;
 
     snprintf(dir, sizeof(dir), "%s/%s", a->site.workdir, spec->id);
-    env = taskenv_task(a->env, &te);
+    env = taskenv_task(a->settings, &te);
     if (env == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for the task's environment");
     req.env = env;
@@ -426,7 +426,8 @@ static void handle_welcome(struct agent *a, struct rd *body)
     }
     ready = calloc(1, sizeof(*ready));
     a->env = taskenv_base(a->environ_before, a->site.keep_env);
-    if (ready == NULL || a->env == NULL)
+    a->settings = a->env != NULL ? taskenv_settings(a->env) : NULL;
+    if (ready == NULL || a->settings == NULL)
         BUG("out of memory while starting");
     if (prepare(a, ready, &err) < 0) {
         ready->cores = 0;
@@ -437,14 +438,6 @@ static void handle_welcome(struct agent *a, struct rd *body)
     set_state(a, READY);
 }
 
-static void watch(struct agent *a, int fd)
-{
-    struct epoll_event ev = {.events = EPOLLIN};
-
-    if (a->epoll_fd < 0 || epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
-        BUG("epoll: %s", strerror(errno));
-}
-
 static void open_control(struct agent *a)
 {
     struct pilot_error err;
@@ -453,8 +446,7 @@ static void open_control(struct agent *a)
     snprintf(dir, sizeof(dir), "%s/.pilot/%s", a->site.workdir, a->site.node);
     if (control_create(&a->control, dir, &err) < 0)
         log_warn("tasks cannot add tasks on this node: %s", err.text);
-    else
-        watch(a, control_fd(a->control));
+    a->requests = true;
 }
 
 static void open_scratch(struct agent *a)
@@ -502,6 +494,7 @@ static void handle_reply(struct agent *a, struct rd *body)
         BUG("a REPLY message that does not decode");
     if (a->control != NULL)
         control_reply(a->control, m.client, m.text);
+    a->requests = true; /* another client may be let in now */
     free(m.text);
 }
 
@@ -605,6 +598,9 @@ static void take_requests(struct agent *a, int64_t now_ms)
     const char *line;
     uint32_t client;
 
+    if (!a->requests)
+        return;
+    a->requests = false; /* what is left for lack of time wakes us again */
     while (a->control != NULL && control_next(a->control, &client, &line) > 0) {
         msg_put_text(&a->out, MSG_REQUEST, client, line);
         if (a->out.len > FRAME_FULL)
@@ -674,9 +670,21 @@ void agent_turn(struct agent *a, int64_t now_ms)
     send_out(a, now_ms);
 }
 
-int agent_fd(const struct agent *a)
+void agent_take(struct agent *a, int64_t now_ms)
 {
-    return a->launcher != NULL ? a->epoll_fd : -1;
+    receive(a, now_ms);
+    send_out(a, now_ms);
+}
+
+void agent_fds(const struct agent *a, struct pollfd fds[AGENT_FDS])
+{
+    fds[0] = (struct pollfd){.fd = a->launcher ? launcher_fd(a->launcher) : -1, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = a->control ? control_fd(a->control) : -1, .events = POLLIN};
+}
+
+void agent_woken(struct agent *a, const struct pollfd fds[AGENT_FDS])
+{
+    a->requests = a->requests || fds[1].revents != 0;
 }
 
 int64_t agent_next_ms(const struct agent *a)
@@ -713,8 +721,6 @@ int agent_create(struct agent **out, const struct agent_config *config, struct p
     a->transport = config->transport;
     a->launcher = config->launcher;
     a->environ_before = config->environ_before;
-    a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    watch(a, launcher_fd(a->launcher));
     buf_init(&a->out);
     strmap_init(&a->xml);
     msg_put_hello(&a->out, hello);
@@ -732,12 +738,12 @@ void agent_destroy(struct agent *a)
     control_destroy(a->control);
     launcher_stop(a->launcher);
     scratch_destroy(a->scratch);
-    close(a->epoll_fd);
     for (uint32_t i = 0; i < a->run_cap; i++)
         if (a->runs[i].used)
             cpus_give(a->cpus, &a->runs[i].cpus);
     cpus_destroy(a->cpus);
     strv_free(a->env);
+    strv_free(a->settings);
     for (size_t i = 0; i < a->xml.cap; i++)
         free((char *)a->xml.slots[i].key);
     strmap_fini(&a->xml);
@@ -749,19 +755,23 @@ void agent_destroy(struct agent *a)
 
 static void wait_for_something(struct agent *a, struct transport *t)
 {
-    struct pollfd fds[2] = {{.fd = transport_fd(t), .events = POLLIN},
-                            {.fd = agent_fd(a), .events = POLLIN}};
+    struct pollfd fds[1 + AGENT_FDS] = {{.fd = transport_fd(t), .events = POLLIN}};
     int64_t now_us = clock_mono_us();
     int64_t nap_us = transport_nap_us(t, now_us);
     int64_t next_ms = agent_next_ms(a);
     struct timespec ts;
+    int rc;
 
     if (next_ms != INT64_MAX && next_ms * 1000 - now_us < nap_us)
         nap_us = next_ms * 1000 > now_us ? next_ms * 1000 - now_us : 0;
     ts.tv_sec = nap_us / 1000000;
     ts.tv_nsec = (nap_us % 1000000) * 1000;
-    if (ppoll(fds, 2, &ts, NULL) < 0 && errno != EINTR)
+    agent_fds(a, fds + 1);
+    rc = ppoll(fds, 1 + AGENT_FDS, &ts, NULL);
+    if (rc < 0 && errno != EINTR)
         BUG("ppoll: %s", strerror(errno));
+    if (rc > 0)
+        agent_woken(a, fds + 1);
     transport_woken(t, clock_mono_us());
 }
 

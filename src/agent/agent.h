@@ -5,6 +5,7 @@
 #ifndef PILOT_AGENT_AGENT_H
 #define PILOT_AGENT_AGENT_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,9 +30,15 @@ void agent_destroy(struct agent *a);
  * blocks. */
 void agent_turn(struct agent *a, int64_t now_ms);
 
-/* Readable when the launcher has something; may change when agent_turn changed the role; -1: none.
- */
-int agent_fd(const struct agent *a);
+/* Only messages: starts what the head has just sent. For a head in the same process, between two
+ * agent_turns. */
+void agent_take(struct agent *a, int64_t now_ms);
+
+/* What to poll for before the next agent_turn: readable when it has something to do. Asked for anew
+ * each time. agent_woken gets them back after a poll that found any. */
+#define AGENT_FDS 2
+void agent_fds(const struct agent *a, struct pollfd fds[AGENT_FDS]);
+void agent_woken(struct agent *a, const struct pollfd fds[AGENT_FDS]);
 /* When agent_turn wants to be called although nothing happens. */
 int64_t agent_next_ms(const struct agent *a);
 

@@ -104,10 +104,11 @@ static void list_add(struct list *l, char *entry)
     l->v[l->len] = NULL;
 }
 
-/* The same, in place of an entry of that name if there is one. */
-static void list_put(struct list *l, char *entry)
+/* The same, in place of an entry of that name if there is one among those from the index first on.
+ */
+static void list_put_from(struct list *l, size_t first, char *entry)
 {
-    for (size_t i = 0; !l->failed && entry != NULL && i < l->len; i++) {
+    for (size_t i = first; !l->failed && entry != NULL && i < l->len; i++) {
         if (!same_name(l->v[i], entry))
             continue;
         free(l->v[i]);
@@ -115,6 +116,11 @@ static void list_put(struct list *l, char *entry)
         return;
     }
     list_add(l, entry);
+}
+
+static void list_put(struct list *l, char *entry)
+{
+    list_put_from(l, 0, entry);
 }
 
 static char *join(const char *name, const char *value)
@@ -241,14 +247,41 @@ char **taskenv_base(char *const *environ_before, bool keep)
     return list_finish(&l);
 }
 
+/* The names that are looked for in the base for each attempt. */
+static const char *const asked_for[] = {
+    "OMP_NUM_THREADS",
+    "OMPI_MCA_hwloc_base_binding_policy",
+    "OMPI_MCA_rmaps_base_oversubscribe",
+    "OMPI_MCA_orte_set_default_slots",
+    "PRTE_MCA_hwloc_default_binding_policy",
+    "PRTE_MCA_rmaps_default_mapping_policy",
+    "PRTE_MCA_prte_set_default_slots",
+    "OMPI_MCA_orte_tmpdir_base",
+    "OMPI_MCA_btl_vader_backing_directory",
+};
+
+char **taskenv_settings(char *const *base)
+{
+    struct list l;
+
+    if (!list_init(&l, 0))
+        return NULL;
+    for (size_t i = 0; base[i] != NULL; i++)
+        for (size_t n = 0; n < sizeof(asked_for) / sizeof(asked_for[0]); n++)
+            if (same_name(base[i], asked_for[n]))
+                list_add(&l, strdup(base[i]));
+    return list_finish(&l);
+}
+
 /* ---- On top of it, for one attempt
  * --------------------------------------------------------------- */
 
-/* A default: what the user has set, for all tasks or for this one, stays. */
+/* A default: what the user has set, for all tasks or for this one, stays. A name that is asked for
+ * here must be in asked_for. */
 static void put_default(struct list *l, char *const *base, const char *name, const char *value)
 {
     if (find(base, name) == NULL)
-        list_put(l, join(name, value));
+        list_add(l, join(name, value));
 }
 
 /* Whether ranks of this task have threads, as far as its environment says so. */
@@ -268,8 +301,8 @@ static void add_mpi(struct list *l, char *const *base, const struct taskenv_task
     bool bind = topology && !has_threads(base, t->env);
 
     if (topology) {
-        list_put(l, join("HWLOC_XMLFILE", t->xml));
-        list_put(l, join("HWLOC_THISSYSTEM", "1")); /* or hwloc would not bind at all */
+        list_add(l, join("HWLOC_XMLFILE", t->xml));
+        list_add(l, join("HWLOC_THISSYSTEM", "1")); /* or hwloc would not bind at all */
     }
     put_default(l, base, "OMPI_MCA_hwloc_base_binding_policy",
                 bind ? "core:overload-allowed" : "none");
@@ -291,36 +324,37 @@ static void add_scratch(struct list *l, char *const *base, const struct taskenv_
 
     if (t->scratch == NULL || find(base, session) != NULL || find(t->env, session) != NULL)
         return;
-    list_put(l, join(session, t->scratch));
+    list_add(l, join(session, t->scratch));
     put_default(l, base, shared, t->scratch);
 }
 
-static void add_pilot(struct list *l, const struct taskenv_task *t, const char *cores)
+static void add_pilot(struct list *l, size_t own, const struct taskenv_task *t, const char *cores)
 {
     char attempt[16], left[24], memory[24];
 
     snprintf(attempt, sizeof(attempt), "%u", t->attempt);
     snprintf(memory, sizeof(memory), "%lld", (long long)t->memory);
-    list_put(l, join("PILOT_TASK_ID", t->id));
-    list_put(l, join("PILOT_TASK_DIR", t->dir));
-    list_put(l, join("PILOT_CORES", cores));
-    list_put(l, join("PILOT_CPUS", t->cpus));
-    list_put(l, join("PILOT_NODE", t->node));
-    list_put(l, join("PILOT_ATTEMPT", attempt));
+    list_put_from(l, own, join("PILOT_TASK_ID", t->id));
+    list_put_from(l, own, join("PILOT_TASK_DIR", t->dir));
+    list_put_from(l, own, join("PILOT_CORES", cores));
+    list_put_from(l, own, join("PILOT_CPUS", t->cpus));
+    list_put_from(l, own, join("PILOT_NODE", t->node));
+    list_put_from(l, own, join("PILOT_ATTEMPT", attempt));
     if (t->left_s >= 0) {
         snprintf(left, sizeof(left), "%lld", (long long)t->left_s);
-        list_put(l, join("PILOT_TIME_LEFT", left));
+        list_put_from(l, own, join("PILOT_TIME_LEFT", left));
     }
     if (t->memory > 0)
-        list_put(l, join("PILOT_MEMORY", memory));
+        list_put_from(l, own, join("PILOT_MEMORY", memory));
     if (t->socket != NULL)
-        list_put(l, join("PILOT_SOCKET", t->socket));
+        list_put_from(l, own, join("PILOT_SOCKET", t->socket));
 }
 
 char **taskenv_task(char *const *base, const struct taskenv_task *t)
 {
     char cores[16];
     struct list l;
+    size_t own;
 
     if (!list_init(&l, 20 + strv_len(t->env)))
         return NULL;
@@ -328,8 +362,9 @@ char **taskenv_task(char *const *base, const struct taskenv_task *t)
     put_default(&l, base, "OMP_NUM_THREADS", cores);
     add_mpi(&l, base, t, cores);
     add_scratch(&l, base, t);
+    own = l.len; /* up to here all names are ours, and different ones */
     for (size_t i = 0; t->env != NULL && t->env[i] != NULL; i++)
         list_put(&l, strdup(t->env[i]));
-    add_pilot(&l, t, cores);
+    add_pilot(&l, own, t, cores);
     return list_finish(&l);
 }

@@ -15,6 +15,10 @@
  * The SLURM_* originals come back as PILOT_SLURM_*. */
 char **taskenv_base(char *const *environ_before, bool keep);
 
+/* Those entries of the base that taskenv_task looks at: a fresh list (strv_free), NULL when memory
+ * is short. Most often there are none, so that nobody searches the base for each task. */
+char **taskenv_settings(char *const *base);
+
 struct taskenv_task {
     const char *id;
     const char *dir; /* absolute */
@@ -32,7 +36,8 @@ struct taskenv_task {
 };
 
 /* What comes on top of the base for one attempt; a fresh list (strv_free), NULL: no memory.
- * base is looked at only to leave alone what the user has set: OMP_NUM_THREADS, settings of MPI. */
-char **taskenv_task(char *const *base, const struct taskenv_task *t);
+ * settings (or the whole base) is looked at only to leave alone what the user has set:
+ * OMP_NUM_THREADS, settings of MPI. */
+char **taskenv_task(char *const *settings, const struct taskenv_task *t);
 
 #endif

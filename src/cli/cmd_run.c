@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "store/store.h"
 
 struct run_options {
     struct pilot_options pilot;
@@ -167,7 +168,10 @@ static int run(int argc, char **argv)
     struct pilot_error err = {0};
     const char *argument = NULL;
     struct pilot *p = NULL;
-    int rc = options_parse(specs, argc, argv, &o, &argument, &err);
+    int rc;
+
+    store_alone();
+    rc = options_parse(specs, argc, argv, &o, &argument, &err);
 
     if (rc == 0 && (o.help || o.version)) {
         if (o.help && speaks())

@@ -4,6 +4,7 @@
 #include "head/impl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -44,7 +45,7 @@ static void attempt_over(struct head *h, const struct sched_action *a, node_id_t
                        .node = node,
                        .attempt = a->attempt,
                        .status = a->status,
-                       .result = *result};
+                       .took_ms = result->end_wall_ms - result->start_wall_ms};
 
     sched_get_task(h->sched, a->task, &info);
     h->summary.attempts++;
@@ -53,6 +54,12 @@ static void attempt_over(struct head *h, const struct sched_action *a, node_id_t
     n.event = a->status > TASK_RUNNING && events_want(h, a->status);
     if (n.event && (n.text = strdup(cpus)) == NULL)
         BUG("out of memory for the end of a task");
+    if (a->status != TASK_COMPLETED || n.event) {
+        n.result = malloc(sizeof(*n.result));
+        if (n.result == NULL)
+            BUG("out of memory for the end of a task");
+        *n.result = *result;
+    }
     store_attempt_ended(h->store, a->task, a->attempt, h->nodes[node].name, cpus, result, a->status,
                         n.event);
     h->tasks.v[a->task].node = NODE_ID_NONE;
@@ -65,8 +72,7 @@ static void skip_or_cancel(struct head *h, const struct sched_action *a)
                        .task = a->task,
                        .cause = a->cause,
                        .node = NODE_ID_NONE,
-                       .status = a->status,
-                       .result = {.exit_code = -1}};
+                       .status = a->status};
     char why[300] = "";
 
     if (a->status == TASK_SKIPPED && a->cause != TASK_ID_NONE)

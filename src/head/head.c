@@ -2,18 +2,19 @@
 /* Owns: the loop of rank 0. The order of work in a turn is fixed:
  *
  *   1. now           read once
- *   2. signals       a person or Slurm wants an end
- *   3. messages      our own agent collects; from all agents: ended attempts go to the core, what
+ *   2. messages      our own agent collects; from all agents: ended attempts go to the core, what
  *                    follows is carried out
- *   4. silence       nodes that were not heard of are lost; pings
+ *   3. silence       nodes that were not heard of are lost; pings
  *                    then the hook's lines and the inbox: new tasks
  *                    then the end of the allocation: stop in time; disks: is there room?
- *   5. placement     one pass of the core, unless a disk is full; RUN messages
- *   6. send          one frame a node; our own agent starts what it was sent
- *   7. state         a barrier for this turn's changes; notices of what is committed: lines for
+ *   4. placement     one pass of the core, unless a disk is full or the state is far behind; RUN
+ *                    messages
+ *   5. send          one frame a node; our own agent starts what it was sent
+ *   6. state         a barrier for this turn's changes; notices of what is committed: lines for
  *                    people, events for the hook, callbacks, answers to requests
- *   8. end?          nothing left to run, or nothing can
- *   9. wait          for a descriptor or the next time that anything wants
+ *   7. end?          nothing left to run, or nothing can
+ *   8. wait          for a descriptor or the next time that anything wants; then signals: a person
+ *                    or Slurm wants an end
  */
 #include "head/impl.h"
 
@@ -146,14 +147,22 @@ static int open_signals(struct head *h, struct pilot_error *err)
 
 void head_wait(struct head *h, int64_t until_ms)
 {
-    struct pollfd fds[7] = {{.fd = h->signal_fd, .events = POLLIN},
-                            {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
-                            {.fd = h->agent ? agent_fd(h->agent) : -1, .events = POLLIN},
-                            {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN}};
+    struct pollfd fds[6 + AGENT_FDS] = {
+        {.fd = h->signal_fd, .events = POLLIN},
+        {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN},
+        {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
+    };
     int64_t now_us = clock_mono_us(), nap_us = INT64_MAX;
-    nfds_t fd_count = 4 + (nfds_t)hook_fds(h, fds + 4);
+    struct pollfd *agents = fds + 3;
+    nfds_t fd_count = 3;
     struct timespec ts;
     int rc;
+
+    if (h->agent != NULL) {
+        agent_fds(h->agent, agents);
+        fd_count += AGENT_FDS;
+    }
+    fd_count += (nfds_t)hook_fds(h, fds + fd_count);
 
     if (until_ms != INT64_MAX)
         nap_us = until_ms * 1000 > now_us ? until_ms * 1000 - now_us : 0;
@@ -168,15 +177,24 @@ void head_wait(struct head *h, int64_t until_ms)
     rc = ppoll(fds, fd_count, &ts, NULL);
     if (rc < 0 && errno != EINTR)
         BUG("ppoll: %s", strerror(errno));
-    if (rc > 0 && (fds[3].revents & POLLIN)) {
+    if (rc > 0 && h->agent != NULL)
+        agent_woken(h->agent, agents);
+    if (rc > 0 && (fds[1].revents & POLLIN)) {
         uint64_t count;
-        ssize_t got = read(fds[3].fd, &count, sizeof(count));
+        ssize_t got = read(fds[1].fd, &count, sizeof(count));
 
         (void)got; /* an eventfd: it only has to be empty again */
     }
     if (h->mpi != NULL)
         transport_woken(h->mpi, clock_mono_us());
-    take_signals(h);
+    if (rc > 0 && fds[0].revents != 0)
+        take_signals(h);
+}
+
+/* For now: a disk is full, or slow. */
+static bool holds_starts(const struct head *h)
+{
+    return disk_holds(h) || tell_holds(h);
 }
 
 /* Before anything more is placed. */
@@ -195,7 +213,7 @@ static void limit_failures(struct head *h)
 static void place(struct head *h, int64_t now_ms)
 {
     limit_failures(h);
-    if (!disk_holds(h) && sched_place(h->sched, now_ms, &h->actions) < 0)
+    if (!holds_starts(h) && sched_place(h->sched, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     actions_do(h);
 }
@@ -288,7 +306,7 @@ static bool check_end(struct head *h, int64_t now_ms)
 
 static int64_t next_ms(const struct head *h, int64_t now_ms)
 {
-    int64_t next = disk_holds(h) ? INT64_MAX : sched_next_ms(h->sched, now_ms);
+    int64_t next = holds_starts(h) ? INT64_MAX : sched_next_ms(h->sched, now_ms);
     int64_t other = report_next_ms(h->report);
 
     if (h->again)
@@ -318,12 +336,12 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
 
 static void loop(struct head *h)
 {
+    take_signals(h); /* before anything starts */
     for (;;) {
         int64_t now_ms = clock_mono_ms();
         bool end;
 
         h->again = false;
-        take_signals(h);
         if (h->agent != NULL)
             agent_turn(h->agent, now_ms);
         ranks_receive(h, now_ms);
@@ -337,7 +355,7 @@ static void loop(struct head *h)
         place(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
-            agent_turn(h->agent, now_ms);
+            agent_take(h->agent, now_ms);
         keep_state(h);
         end = check_end(h, now_ms);
         show_progress(h, now_ms);

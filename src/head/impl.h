@@ -104,7 +104,10 @@ struct notice {
     node_id_t node;
     unsigned failures;
     enum task_status status;
-    struct attempt_result result;
+    int64_t took_ms; /* of an attempt */
+    /* owned; NULL: of no attempt, or of one that completed its task and that is no event: of these
+     * there may be very many, and nobody asks for more than took_ms */
+    struct attempt_result *result;
     char *text;      /* owned: CPUs of an attempt that an event is made of; the reply */
     char *inbox;     /* owned: the reply goes to this request of the inbox; NULL: to a client */
     uint32_t client; /* of node */
@@ -329,6 +332,9 @@ void tell_seal(struct head *h, uint64_t barrier);
 void tell_committed(struct head *h, uint64_t committed);
 /* Ends of tasks with this status that are not committed yet, and so not true yet. */
 size_t tell_untold(const struct head *h, enum task_status status);
+/* So much waits to be committed that nothing more is to be started for now: else memory would grow
+ * with what the disk is behind. */
+bool tell_holds(const struct head *h);
 /* Tasks that ended so and are committed: what everybody is told of. c: the core's counts. */
 uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum task_status status);
 void tell_fini(struct head *h);

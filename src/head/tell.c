@@ -8,6 +8,10 @@
 
 #include "common/error.h"
 
+/* Some hundred ms of the fastest tasks there can be. Above it nothing is started until the store
+ * has caught up; what runs goes on. */
+#define UNCOMMITTED_MAX 100000
+
 static struct notice *at(struct notices *q, size_t i)
 {
     return &q->v[(q->first + i) & (q->cap - 1)];
@@ -53,7 +57,8 @@ void tell_seal(struct head *h, uint64_t barrier)
         at(q, q->len - q->unset)->barrier = barrier;
 }
 
-static void remember_failure(struct head *h, const struct notice *n)
+static void remember_failure(struct head *h, const struct notice *n,
+                             const struct attempt_result *result)
 {
     struct report_failure *f;
 
@@ -61,18 +66,18 @@ static void remember_failure(struct head *h, const struct notice *n)
         return;
     f = &h->failures[h->failure_count];
     f->attempt = n->attempt;
-    f->result = n->result;
+    f->result = *result;
     h->failure_tasks[h->failure_count++] = n->task;
 }
 
-static void make_event(struct head *h, const struct notice *n)
+static void make_event(struct head *h, const struct notice *n, const struct attempt_result *result)
 {
     struct event e = {.task = n->task,
                       .status = n->status,
                       .node = n->node != NODE_ID_NONE ? h->nodes[n->node].name : "",
                       .cpus = n->text ? n->text : "",
                       .attempts = n->attempt,
-                      .result = n->result};
+                      .result = *result};
 
     events_take(h, &e);
 }
@@ -99,6 +104,9 @@ static void call_started(struct head *h, const struct notice *n)
 static void tell(struct head *h, const struct notice *n)
 {
     const char *id = n->what != TOLD_REPLY ? head_task_id(h, n->task) : NULL;
+    const struct attempt_result plain = {
+        .reason = REASON_EXIT, .exit_code = n->attempt > 0 ? 0 : -1, .end_wall_ms = n->took_ms};
+    const struct attempt_result *result = n->result != NULL ? n->result : &plain;
 
     switch (n->what) {
     case TOLD_STARTED:
@@ -114,9 +122,8 @@ static void tell(struct head *h, const struct notice *n)
             task_spec_fini(&spec);
         }
         if (n->status == TASK_FAILED)
-            remember_failure(h, n);
-        report_task_ended(h->report, id, n->attempt, n->status, &n->result, n->failures,
-                          max_retries);
+            remember_failure(h, n, result);
+        report_task_ended(h->report, id, n->attempt, n->status, result, n->failures, max_retries);
         break;
     }
     case TOLD_DROPPED:
@@ -130,7 +137,7 @@ static void tell(struct head *h, const struct notice *n)
         break;
     }
     if (n->event && !h->over)
-        make_event(h, n); /* after the loop it stays to be told: a resume does */
+        make_event(h, n, result); /* after the loop it stays to be told: a resume does */
 }
 
 void tell_committed(struct head *h, uint64_t committed)
@@ -145,6 +152,7 @@ void tell_committed(struct head *h, uint64_t committed)
         if (is_end(&n))
             q->ends[n.status]--;
         tell(h, &n);
+        free(n.result);
         free(n.text);
         free(n.inbox);
     }
@@ -155,6 +163,11 @@ size_t tell_untold(const struct head *h, enum task_status status)
     return h->notices.ends[status];
 }
 
+bool tell_holds(const struct head *h)
+{
+    return h->notices.len > UNCOMMITTED_MAX;
+}
+
 uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum task_status status)
 {
     return c->by_status[status] - tell_untold(h, status);
@@ -163,6 +176,7 @@ uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum tas
 void tell_fini(struct head *h)
 {
     for (size_t i = 0; i < h->notices.len; i++) {
+        free(at(&h->notices, i)->result);
         free(at(&h->notices, i)->text);
         free(at(&h->notices, i)->inbox);
     }

@@ -308,6 +308,7 @@ int store_open(struct store **out, const char *path, enum store_mode mode,
 
 static void *thread_main(void *arg)
 {
+    pthread_setname_np(pthread_self(), "pilot-store"); /* for those who look with top -H or perf */
     writer_run(arg);
     return NULL;
 }

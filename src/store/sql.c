@@ -45,6 +45,11 @@ static const char *remedy_of(int code)
     }
 }
 
+void store_alone(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int sql_fail(struct store *s, struct pilot_error *err, const char *doing)
 {
     char text[128];

@@ -228,10 +228,43 @@ static char **make(char **base, const char *cpus, const char *xml, char **own)
         .env = own,
         .left_s = -1,
     };
-    char **env = taskenv_task(base, &t);
+    char **settings = taskenv_settings(base);
+    char **env = settings != NULL ? taskenv_task(settings, &t) : NULL;
 
+    strv_free(settings);
     assert_non_null(env);
     return env;
+}
+
+/* Also when only what taskenv_settings leaves of the base is looked at. */
+static void test_what_the_user_has_set_for_all_tasks_stays(void **state)
+{
+    char **base = LIST(
+        "PATH=/bin", "OMP_NUM_THREADS=1", POLICY "=core", "OMPI_MCA_rmaps_base_oversubscribe=0",
+        "OMPI_MCA_orte_set_default_slots=1", "PRTE_MCA_hwloc_default_binding_policy=core",
+        "PRTE_MCA_rmaps_default_mapping_policy=slot", "PRTE_MCA_prte_set_default_slots=1",
+        "OMPI_MCA_orte_tmpdir_base=/a", "OMPI_MCA_btl_vader_backing_directory=/a");
+    char **settings = taskenv_settings(base);
+    struct taskenv_task t = {.id = "a",
+                             .dir = "/work/a",
+                             .cores = 4,
+                             .attempt = 1,
+                             .cpus = "",
+                             .node = "n1",
+                             .scratch = "/b",
+                             .left_s = -1};
+    char **env;
+
+    (void)state;
+    assert_non_null(settings);
+    assert_int_equal(strv_len(settings), strv_len(base) - 1);
+    env = taskenv_task(settings, &t);
+    assert_non_null(env);
+    for (size_t i = 0; env[i] != NULL; i++)
+        if (strncmp(env[i], "PILOT_", 6) != 0)
+            fail_msg("put in although the user has set it: %s", env[i]);
+    strv_free(env);
+    strv_free(settings);
 }
 
 static void test_a_task_is_told_what_it_is(void **state)
@@ -443,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_keep_drops_nothing_but_the_way_to_an_outer_pilot),
         cmocka_unit_test(test_what_an_outer_pilot_set_is_replaced),
         cmocka_unit_test(test_an_empty_environment_is_one),
+        cmocka_unit_test(test_what_the_user_has_set_for_all_tasks_stays),
         cmocka_unit_test(test_a_task_is_told_what_it_is),
         cmocka_unit_test(test_a_task_is_told_the_socket_if_there_is_one),
         cmocka_unit_test(test_a_task_is_told_the_time_that_is_left_if_that_is_known),
