@@ -73,6 +73,15 @@ enum pilot_exit {
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
+/* What becomes of what tasks write to standard output and standard error. */
+enum pilot_output {
+    PILOT_OUTPUT_FILES,  /* WORKDIR/ID/stdout.txt and stderr.txt */
+    PILOT_OUTPUT_PACKED, /* all tasks of a node into a few large files, for pilot-mpi logs; no
+                          * directory is made for a task */
+    PILOT_OUTPUT_MERGED, /* WORKDIR/ID/stdout.txt has both */
+    PILOT_OUTPUT_NONE,   /* it is dropped, and no directory is made for a task */
+};
+
 struct pilot_options {
     const char *workdir;     /* directory of the tasks' directories; NULL: "./pilot_runs" */
     const char *db;          /* state database; NULL: WORKDIR/state.db */
@@ -91,18 +100,19 @@ struct pilot_options {
     int64_t drain_margin_ms; /* nothing starts later than so long before that end, and what still
                               * runs then is ended */
     int64_t disk_wait_ms;    /* a full disk is waited for so long */
-    int64_t max_output;    /* bytes of a task's stdout, and of its stderr, that are kept; 0: all */
-    bool resume;           /* go on with what the database holds */
-    bool fresh;            /* forget what the database holds */
-    bool retry_failed;     /* with resume: run failed and skipped tasks again */
-    bool rerun_changed;    /* with resume: a known id with other content runs again */
-    bool dry_run;          /* check and show what would run; run and change nothing */
-    bool head_only;        /* no tasks on the node of rank 0 */
-    bool use_hyperthreads; /* the unit "core" is the hardware thread */
-    bool no_pin;           /* tasks are not pinned */
-    bool keep_env;         /* tasks get the launcher's environment variables too */
-    const char *hook;      /* command that is told of ended tasks and answers with new ones (see
-                            * docs/hooks.md); "-": standard input and output; NULL: none */
+    int64_t max_output; /* bytes of a task's stdout, and of its stderr, that are kept; 0: all */
+    enum pilot_output output;
+    bool resume;             /* go on with what the database holds */
+    bool fresh;              /* forget what the database holds */
+    bool retry_failed;       /* with resume: run failed and skipped tasks again */
+    bool rerun_changed;      /* with resume: a known id with other content runs again */
+    bool dry_run;            /* check and show what would run; run and change nothing */
+    bool head_only;          /* no tasks on the node of rank 0 */
+    bool use_hyperthreads;   /* the unit "core" is the hardware thread */
+    bool no_pin;             /* tasks are not pinned */
+    bool keep_env;           /* tasks get the launcher's environment variables too */
+    const char *hook;        /* command that is told of ended tasks and answers with new ones (see
+                              * docs/hooks.md); "-": standard input and output; NULL: none */
     const char *hook_events; /* which: "completed,failed,skipped,cancelled" or fewer; NULL: all */
     bool quiet;              /* nothing but errors and the last summary line */
     bool verbose;            /* every task's start and end, never throttled */
@@ -164,7 +174,7 @@ struct pilot_task {
     unsigned max_retries;
     const char *const *env;        /* "NAME=value", NULL-terminated; NULL: none */
     const char *tags;              /* JSON text, handed back; NULL: none */
-    const char *workdir;           /* NULL: the task's own directory */
+    const char *workdir;           /* NULL: the task's own directory; WORKDIR where it has none */
     const char *stdin_path;        /* NULL: /dev/null */
     const char *const *depends_on; /* ids, NULL-terminated; may have ended already; NULL: none */
 };
@@ -217,7 +227,8 @@ struct pilot_result {
     int returncode;                /* exit code; -1: signal, timeout, not started, lost, skipped */
     const char *reason; /* "exit", "signal", "timeout", "spawn", "lost", "cancel", "memory"; "" */
     double duration_s;  /* of the last attempt */
-    const char *stdout_file; /* absolute paths */
+    const char *stdout_file; /* absolute paths; packed output has been unpacked there when a task
+                              * has ended, for on_complete */
     const char *stderr_file;
     const char *node; /* of the last attempt; "" */
     unsigned attempts;

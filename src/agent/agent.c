@@ -228,6 +228,7 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .timeout_ms = spec->timeout_ms,
         .memory = spec->memory,
         .max_output = a->site.max_output,
+        .output = a->site.output,
         /* Not pinned means all CPUs of the node, not the one that mpirun bound this rank to. */
         .cpus = a->pin ? run->cpus.list : a->site.cpus,
     };
@@ -348,7 +349,8 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
     judge_kill(a, run, &result);
     if (result.reason == REASON_DISK)
         tell_disk(a, &result);
-    else if (result.reason == REASON_SIGNAL || result.exit_code > 0)
+    else if (result.reason == REASON_SIGNAL || result.reason == REASON_SPAWN ||
+             result.exit_code > 0)
         suspect_room(a);
     report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &result);
     scratch_clear(a->scratch, ev->key);
@@ -460,6 +462,20 @@ static void open_scratch(struct agent *a)
                  err.text);
 }
 
+/* A launcher that has died shows soon by itself. */
+static void handle_pack(struct agent *a, struct rd *body)
+{
+    struct pilot_error err;
+    struct msg_pack m;
+    char dir[8192];
+
+    if (msg_get_pack(body, &m) < 0)
+        BUG("a PACK message that does not decode");
+    snprintf(dir, sizeof(dir), "%s/.pilot/%s", a->site.workdir, a->site.node);
+    if (a->state == WORKING && launcher_pack(a->launcher, dir, m.run, &err) < 0)
+        log_error("%s", err.text);
+}
+
 static void handle_assign(struct agent *a, struct rd *body)
 {
     struct cpus_config config = {.allowed = a->site.cpus,
@@ -506,6 +522,9 @@ static void handle_message(struct agent *a, unsigned type, struct rd *body)
         break;
     case MSG_ASSIGN:
         handle_assign(a, body);
+        break;
+    case MSG_PACK:
+        handle_pack(a, body);
         break;
     case MSG_RUN:
         handle_run(a, body);

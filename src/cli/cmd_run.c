@@ -20,6 +20,8 @@ struct run_options {
 
 #define AT(member) offsetof(struct run_options, member)
 
+static const char *const outputs[] = {"files", "packed", "merged", "none", NULL};
+
 static const struct option_spec specs[] = {
     {"tasks", OPTION_STRING, AT(tasks), "FILE",
      "the task file (the same as FILE); - is standard input"},
@@ -55,6 +57,8 @@ static const struct option_spec specs[] = {
      "a task that was lost with its node N times has failed (default: 3)"},
     {"max-output", OPTION_SIZE, AT(pilot.max_output), "SIZE",
      "keep so much of a task's stdout, and of its stderr (default: all)"},
+    {"output", OPTION_CHOICE, AT(pilot.output), "HOW",
+     "files: two a task (default); packed: a few large ones a node; merged; none", outputs},
     {"disk-wait", OPTION_TIME, AT(pilot.disk_wait_ms), "TIME",
      "wait so long for room on a full disk (default: 600)"},
     {"on-complete", OPTION_STRING, AT(pilot.hook), "CMD",
@@ -86,6 +90,7 @@ static void print_help(void)
         "  pilot-mpi --resume                   after a crash, a kill or the walltime: the rest\n"
         "  pilot-mpi recover                    a new state of what can be read of a damaged one\n"
         "  pilot-mpi simulate FILE              how long would it take on N nodes? (--help)\n"
+        "  pilot-mpi logs ID                    what a task wrote (--help)\n"
         "  pilot-mpi add FILE                   more tasks for a running pilot (pilot-mpi add "
         "--help)\n"
         "\n"

@@ -12,6 +12,7 @@ struct command {
 
 extern const struct command cmd_run;
 extern const struct command cmd_add;
+extern const struct command cmd_logs;
 extern const struct command cmd_simulate;
 extern const struct command cmd_recover;
 

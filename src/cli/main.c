@@ -6,7 +6,8 @@
 
 #include "cli/command.h"
 
-static const struct command *const commands[] = {&cmd_run, &cmd_add, &cmd_simulate, &cmd_recover};
+static const struct command *const commands[] = {&cmd_run, &cmd_add, &cmd_logs, &cmd_simulate,
+                                                 &cmd_recover};
 
 int main(int argc, char **argv)
 {

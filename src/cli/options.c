@@ -122,6 +122,23 @@ static int set_size(const struct option_spec *spec, const char *value, int64_t *
                    value, spec->name);
 }
 
+static int set_choice(const struct option_spec *spec, const char *value, void *target,
+                      struct pilot_error *err)
+{
+    char words[128] = "";
+    size_t at = 0;
+    unsigned i = 0;
+
+    for (; spec->choices[i] != NULL && strcmp(spec->choices[i], value) != 0; i++)
+        at += (size_t)snprintf(words + at, sizeof(words) - at, "%s%s", i > 0 ? ", " : "",
+                               spec->choices[i]);
+    if (spec->choices[i] == NULL)
+        return err_set(err, PILOT_EINVAL, "--%s '%.80s': write one of %s", spec->name, value,
+                       words);
+    memcpy(target, &i, sizeof(i));
+    return 0;
+}
+
 static int set(const struct option_spec *spec, const char *value, void *target,
                struct pilot_error *err)
 {
@@ -141,6 +158,8 @@ static int set(const struct option_spec *spec, const char *value, void *target,
         return set_time(spec, value, (int64_t *)(void *)at, err);
     case OPTION_SIZE:
         return set_size(spec, value, (int64_t *)(void *)at, err);
+    case OPTION_CHOICE:
+        return set_choice(spec, value, at, err);
     case OPTION_STRING:
     case OPTION_LIST:
         break;
@@ -165,6 +184,8 @@ static int parse_one(const struct option_spec *specs, int argc, char **argv, int
         spec = find(specs, arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
     else if (strcmp(arg, "-h") == 0)
         spec = find(specs, "help", 4);
+    else if (strcmp(arg, "-f") == 0)
+        spec = find(specs, "follow", 6);
     if (spec == NULL)
         return unknown(specs, arg, err);
     if (spec->kind == OPTION_FLAG) {
@@ -204,6 +225,23 @@ int options_parse(const struct option_spec *specs, int argc, char **argv, void *
         }
     }
     return 0;
+}
+
+int options_parse_many(const struct option_spec *specs, int argc, char **argv, void *target,
+                       struct option_list *arguments, struct pilot_error *err)
+{
+    bool options = true;
+    int rc = 0;
+
+    for (int i = 1; rc == 0 && i < argc; i++) {
+        if (options && strcmp(argv[i], "--") == 0)
+            options = false;
+        else if (options && argv[i][0] == '-' && argv[i][1] != '\0')
+            rc = parse_one(specs, argc, argv, &i, target, err);
+        else
+            rc = append(arguments, argv[i], err);
+    }
+    return rc;
 }
 
 void options_print(const struct option_spec *specs)

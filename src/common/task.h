@@ -81,6 +81,9 @@ struct attempt_result {
     int64_t max_rss_kib;            /* of the largest process */
     int64_t output_dropped;         /* bytes of stdout and stderr cut off by --max-output */
     char message[TASK_MESSAGE_MAX]; /* REASON_SPAWN, _MEMORY, _DISK: what failed; otherwise "" */
+    bool packed;                    /* its output was packed: the next three mean something */
+    uint64_t pack_at;               /* position of its last record (pack/record.h), 0: no output */
+    int64_t stdout_bytes, stderr_bytes;
 };
 
 #endif

@@ -5,10 +5,13 @@
  * barriers of the store, and so in one transaction. */
 #include "head/impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/error.h"
+#include "common/log.h"
+#include "pack/unpack.h"
 
 static struct event *at(struct events *q, size_t i)
 {
@@ -93,11 +96,36 @@ static void answered(struct head *h, task_id_t task)
     h->changed = h->again = true;
 }
 
+/* Whoever is told gets the names of files: they are made of packed output now. */
+static void unpack(struct head *h, const struct event *e)
+{
+    struct pack_key key = {.id = head_task_id(h, e->task), .attempt = e->attempts};
+    struct pack_reader *r;
+    struct pilot_error err;
+    char dir[PATH_MAX];
+    bool torn = false;
+
+    if (!e->result.packed ||
+        snprintf(dir, sizeof(dir), "%s/.pilot/%s", h->workdir, e->node) >= (int)sizeof(dir))
+        return;
+    r = malloc(sizeof(*r));
+    if (r == NULL)
+        BUG("out of memory for the output of a task");
+    pack_reader_init(r, dir);
+    if (pack_unpack(r, &key, e->result.pack_at, h->workdir, 0, &torn, &err) < 0)
+        log_warn("%s", err.text);
+    else if (torn)
+        log_warn("not all of the output of task '%s' can be read in %s", key.id, dir);
+    pack_reader_fini(r);
+    free(r);
+}
+
 void events_take(struct head *h, const struct event *e)
 {
     struct events *q = &h->events;
     struct event *slot;
 
+    unpack(h, e);
     call_back(h, e);
     if (h->hook == NULL) {
         answered(h, e->task);

@@ -410,6 +410,8 @@ static int open_state(struct head *h, struct pilot_error *err)
     if (rc == 0 && o->resume)
         rc = tasks_load_state(h, err);
     if (rc == 0)
+        ranks_prepare_packs(h);
+    if (rc == 0)
         rc = store_start(h->store, err);
     if (rc == 0 && o->retry_failed) {
         int again = tasks_retry_failed(h);
@@ -550,7 +552,8 @@ static int begin(struct head *h, struct pilot_error *err)
     struct report_config config = {.fd = talks ? STDERR_FILENO : STDOUT_FILENO,
                                    .quiet = h->opt->quiet,
                                    .verbose = h->opt->verbose,
-                                   .workdir = h->workdir};
+                                   .workdir = h->workdir,
+                                   .output = h->opt->output};
     struct report_start rs = {.cores = h->cores,
                               .pinned = !h->virtual_cores && !h->opt->no_pin,
                               .why_not_pinned = h->virtual_cores ? "more cores than there are"
@@ -655,7 +658,9 @@ static int finish(struct head *h, struct pilot_error *err)
 {
     struct report_end end = {.db = h->db, .failures = h->failures};
     struct sched_counts c;
-    char hint[600];
+    static const char *const outputs[] = {"", " --output=packed", " --output=merged",
+                                          " --output=none"};
+    char hint[640];
     int rc;
 
     sched_get_counts(h->sched, &c);
@@ -669,9 +674,9 @@ static int finish(struct head *h, struct pilot_error *err)
     hook_end(h, exit_status(h));
     ranks_release(h);
     end_state(h, err);
-    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s",
+    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s%s",
              h->opt->workdir ? " --workdir " : "", h->opt->workdir ? h->opt->workdir : "",
-             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "");
+             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "", outputs[h->opt->output]);
     end.summary = h->summary;
     end.failure_count = h->failure_count;
     for (unsigned i = 0; i < h->failure_count; i++)

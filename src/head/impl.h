@@ -234,6 +234,7 @@ static inline const char *head_task_id(const struct head *h, task_id_t task)
 
 /* ranks.c */
 int ranks_join(struct head *h, const struct head_config *config, struct pilot_error *err);
+void ranks_prepare_packs(struct head *h); /* once the state is open */
 int ranks_assign(struct head *h, struct pilot_error *err);
 struct buf *node_frame(struct head *h, node_id_t node); /* to append messages to */
 void ranks_receive(struct head *h, int64_t now_ms);     /* handles all that has come */

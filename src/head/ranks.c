@@ -355,6 +355,7 @@ static void send_welcomes(struct head *h)
     m->grace_ms = h->opt->grace_ms;
     m->left_ms = drain_left_ms(h, clock_mono_ms());
     m->max_output = h->opt->max_output;
+    m->output = h->opt->output;
     m->use_hyperthreads = h->opt->use_hyperthreads;
     m->no_pin = h->opt->no_pin;
     m->keep_env = h->opt->keep_env;
@@ -450,6 +451,15 @@ static void share_out(struct head *h, unsigned ready, unsigned real)
         }
         seen++;
     }
+}
+
+void ranks_prepare_packs(struct head *h)
+{
+    struct msg_pack m = {.run = store_run(h->store)};
+
+    for (unsigned i = 0; h->opt->output == PILOT_OUTPUT_PACKED && i < h->node_count; i++)
+        if (h->nodes[i].state == NODE_UP)
+            msg_put_pack(&h->nodes[i].out, &m);
 }
 
 int ranks_assign(struct head *h, struct pilot_error *err)

@@ -67,6 +67,7 @@ static void remember_failure(struct head *h, const struct notice *n,
     f = &h->failures[h->failure_count];
     f->attempt = n->attempt;
     f->result = *result;
+    f->node = n->node != NODE_ID_NONE ? h->nodes[n->node].name : "";
     h->failure_tasks[h->failure_count++] = n->task;
 }
 

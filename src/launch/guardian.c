@@ -33,6 +33,7 @@
 #include "launch/slot.h"
 #include "launch/tree.h"
 #include "launch/wire.h"
+#include "pack/write.h"
 
 #define FORK_TRIES 4
 #define FORK_PAUSE_MS 20
@@ -60,9 +61,10 @@ struct guardian {
     struct wire_rx rx;
     struct buf out;
     struct wire_config config;
-    char *workdir;      /* what config.workdir points to */
-    struct memcg group; /* that we and the agent are in */
-    pid_t *slots;       /* living */
+    char *workdir;           /* what config.workdir points to */
+    struct pack_place *pack; /* of packed output, NULL: none */
+    struct memcg group;      /* that we and the agent are in */
+    pid_t *slots;            /* living */
     size_t slots_n;
     size_t slots_cap;
     pid_t *gone; /* dead, to be reported when the sweep has ended; same capacity */
@@ -162,7 +164,7 @@ static pid_t make_slot(struct guardian *g, int *agent_end)
         close(g->sock);
         close(g->sigfd);
         close(pair[0]);
-        slot_main(pair[1], &g->config, &g->group);
+        slot_main(pair[1], &g->config, &g->group, g->pack);
     }
     errnum = errno;
     close(pair[1]);
@@ -251,6 +253,18 @@ static void handle_config(struct guardian *g, const void *payload, size_t len)
         memcg_prepare(&g->group, g->agent);
 }
 
+static void handle_pack(struct guardian *g, const void *payload, size_t len)
+{
+    struct wire_pack pack;
+
+    if (wire_get_pack(payload, len, &pack) < 0)
+        leave(g);
+    pack_place_destroy(g->pack);
+    g->pack = pack_place_create(pack.dir, pack.run, PACK_SEGMENT_BYTES);
+    if (g->pack == NULL)
+        leave(g);
+}
+
 static void handle_watch(struct guardian *g, const void *payload, size_t len)
 {
     int64_t patience_ms;
@@ -292,6 +306,8 @@ static void receive(struct guardian *g)
             handle_config(g, payload, len);
         else if (type == WIRE_WANT)
             handle_want(g);
+        else if (type == WIRE_PACK)
+            handle_pack(g, payload, len);
         else if (type == WIRE_WATCH)
             handle_watch(g, payload, len);
         else

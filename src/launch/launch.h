@@ -41,6 +41,10 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
  * PILOT_ELOST. */
 int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *err);
 
+/* Where packed output of tasks goes from now on: into segments in dir, as `run` (see
+ * pack/record.h). Before the first request that wants it. PILOT_ELOST, PILOT_EINVAL. */
+int launcher_pack(struct launcher *l, const char *dir, uint64_t run, struct pilot_error *err);
+
 struct launch_request {
     uint64_t key;        /* the caller's name for this attempt; comes back in the event */
     const char *id;      /* task id: directory below workdir */
@@ -65,7 +69,9 @@ struct launch_request {
      * which the file and the event say. 0: all, and the task writes into its files itself. Not with
      * stdio_fd. */
     int64_t max_output;
-    const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+    enum pilot_output output; /* FILES (unset), ... With PACKED and NONE no task directory is made,
+                               * and cwd NULL is the work directory. Not with stdio_fd. */
+    const char *cpus;         /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.

@@ -571,6 +571,20 @@ int launcher_configure(struct launcher *l, const char *workdir, char *const *env
     return 0;
 }
 
+int launcher_pack(struct launcher *l, const char *dir, uint64_t run, struct pilot_error *err)
+{
+    struct wire_pack pack = {.dir = dir, .run = run};
+
+    if (strlen(dir) >= PATH_MAX)
+        return err_set(err, PILOT_EINVAL, "the directory of packed output has too long a path");
+    buf_clear(&l->scratch);
+    wire_put_pack(&l->scratch, &pack);
+    if (l->state == LAUNCHER_LOST || !buf_ok(&l->scratch) ||
+        conn_send(l->guardian, &l->scratch) < 0)
+        return err_set(err, PILOT_ELOST, "the launcher has died");
+    return 0;
+}
+
 int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *err)
 {
     buf_clear(&l->scratch);

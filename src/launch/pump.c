@@ -44,6 +44,7 @@ static int open_stream(struct pump_stream *s, int file, const char *name)
     s->task_end = ends[1];
     s->file = file;
     s->name = name;
+    s->used = true;
     /* Only our end: programs do not expect an output that refuses to wait. */
     return fcntl(s->pipe, F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
 }
@@ -54,6 +55,7 @@ static void close_all(struct pump *p)
         close_fd(&p->streams[i].pipe);
         close_fd(&p->streams[i].task_end);
         p->streams[i].file = -1;
+        p->streams[i].used = false;
     }
 }
 
@@ -64,8 +66,23 @@ int pump_open(struct pump *p, int64_t limit, int out_file, int err_file)
     pump_init(p);
     p->limit = limit;
     errnum = open_stream(&p->streams[0], out_file, "stdout.txt");
-    if (errnum == 0)
+    if (errnum == 0 && err_file != out_file)
         errnum = open_stream(&p->streams[1], err_file, "stderr.txt");
+    if (errnum != 0)
+        close_all(p);
+    return errnum;
+}
+
+int pump_open_packed(struct pump *p, int64_t limit, struct pack_out *pack)
+{
+    int errnum;
+
+    pump_init(p);
+    p->limit = limit;
+    p->pack = pack;
+    errnum = open_stream(&p->streams[0], -1, "stdout");
+    if (errnum == 0)
+        errnum = open_stream(&p->streams[1], -1, "stderr");
     if (errnum != 0)
         close_all(p);
     return errnum;
@@ -78,7 +95,7 @@ int pump_out_fd(const struct pump *p)
 
 int pump_err_fd(const struct pump *p)
 {
-    return p->streams[1].task_end;
+    return p->streams[1].task_end >= 0 ? p->streams[1].task_end : p->streams[0].task_end;
 }
 
 void pump_started(struct pump *p)
@@ -118,14 +135,23 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-/* Keeps what may be kept of a block, and counts the rest. */
-static void keep(struct pump_stream *s, int64_t limit, const char *block, size_t len)
+static int put(struct pump *p, struct pump_stream *s, const char *data, size_t len)
 {
-    int64_t room = s->errnum == 0 ? limit - s->kept : 0;
+    if (p->pack == NULL)
+        return write_all(s->file, data, len);
+    pack_out_put(p->pack, (enum pack_stream)(s - p->streams), data, len);
+    p->filled = true;
+    return p->pack->errnum;
+}
+
+/* Keeps what may be kept of a block, and counts the rest. */
+static void keep(struct pump *p, struct pump_stream *s, const char *block, size_t len)
+{
+    int64_t room = s->errnum != 0 ? 0 : p->limit > 0 ? p->limit - s->kept : INT64_MAX;
     size_t n = room < (int64_t)len ? (size_t)room : len;
 
     if (n > 0)
-        s->errnum = write_all(s->file, block, n);
+        s->errnum = put(p, s, block, n);
     if (s->errnum != 0) {
         s->dropped += (int64_t)len; /* or a little less: what was written of it is not known */
         close_fd(&s->pipe);
@@ -138,7 +164,7 @@ static void keep(struct pump_stream *s, int64_t limit, const char *block, size_t
 }
 
 /* Reads at most max bytes. False: there is nothing (more) now. */
-static bool take(struct pump_stream *s, int64_t limit, size_t max)
+static bool take(struct pump *p, struct pump_stream *s, size_t max)
 {
     static char block[BLOCK]; /* one task a process at a time */
     ssize_t n = read(s->pipe, block, max < sizeof(block) ? max : sizeof(block));
@@ -148,7 +174,7 @@ static bool take(struct pump_stream *s, int64_t limit, size_t max)
     if (n == 0)
         close_fd(&s->pipe); /* nobody can write any more */
     else
-        keep(s, limit, block, (size_t)n);
+        keep(p, s, block, (size_t)n);
     return s->pipe >= 0;
 }
 
@@ -158,13 +184,13 @@ void pump_turn(struct pump *p)
         struct pump_stream *s = &p->streams[i];
 
         for (int n = 0; n < BLOCKS_A_TURN && s->pipe >= 0; n++)
-            if (!take(s, p->limit, BLOCK))
+            if (!take(p, s, BLOCK))
                 break;
     }
 }
 
 /* What the pipe holds now, and no more: whoever writes into it now is no process of the task. */
-static void take_rest(struct pump_stream *s, int64_t limit)
+static void take_rest(struct pump *p, struct pump_stream *s)
 {
     int left = 0;
 
@@ -173,19 +199,19 @@ static void take_rest(struct pump_stream *s, int64_t limit)
     while (left > 0 && s->pipe >= 0) {
         int64_t before = s->kept + s->dropped;
 
-        if (!take(s, limit, (size_t)left))
+        if (!take(p, s, (size_t)left))
             break;
         left -= (int)(s->kept + s->dropped - before);
     }
 }
 
-static void mark_cut(struct pump_stream *s)
+static void mark_cut(struct pump *p, struct pump_stream *s)
 {
     char text[96];
     int len = snprintf(text, sizeof(text),
                        "%s[pilot-mpi: cut here: %" PRId64 " bytes more were not kept]\n",
                        s->kept > 0 && s->last != '\n' ? "\n" : "", s->dropped);
-    int errnum = write_all(s->file, text, (size_t)len);
+    int errnum = put(p, s, text, (size_t)len);
 
     if (s->errnum == 0)
         s->errnum = errnum;
@@ -196,11 +222,11 @@ void pump_end(struct pump *p)
     for (int i = 0; i < PUMP_STREAMS; i++) {
         struct pump_stream *s = &p->streams[i];
 
-        if (s->file < 0)
+        if (!s->used)
             continue;
-        take_rest(s, p->limit);
+        take_rest(p, s);
         if (s->dropped > 0)
-            mark_cut(s);
+            mark_cut(p, s);
     }
     close_all(p);
 }

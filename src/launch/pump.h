@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The output of a task of which only so much may be kept: two pipes that the slot reads. */
+/* The output of a task that does not go straight into files, because only so much of it may be kept
+ * or because it is packed: two pipes that the slot reads. */
 #ifndef PILOT_LAUNCH_PUMP_H
 #define PILOT_LAUNCH_PUMP_H
 
@@ -8,13 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUMP_STREAMS 2
+#include "pack/write.h"
+
+#define PUMP_STREAMS PACK_STREAMS
 
 struct pump_stream {
     int pipe;     /* our end, non-blocking; -1: not used, or at its end */
     int task_end; /* -1: closed; the task has it */
-    int file;     /* borrowed from the task's directory */
+    int file;     /* borrowed from the task's directory; -1: packed, or not used */
     const char *name;
+    bool used;             /* from pump_open to pump_end */
     int64_t kept, dropped; /* bytes */
     int errnum;            /* why the file could not be written; 0: it could */
     char last;             /* byte that was kept */
@@ -22,14 +26,19 @@ struct pump_stream {
 
 /* All zero is not valid: pump_init. */
 struct pump {
-    int64_t limit; /* bytes kept of each stream */
+    int64_t limit;         /* bytes kept of each stream; 0: all */
+    struct pack_out *pack; /* borrowed; NULL: into files */
+    bool filled;           /* something was put into pack since this was set to false */
     struct pump_stream streams[PUMP_STREAMS];
 };
 
 void pump_init(struct pump *p);
 
-/* Makes the pipes in front of two open files. 0, or an errno value; then nothing is open. */
+/* Makes the pipes in front of two open files, or a single one if both are the same. 0, or an errno
+ * value; then nothing is open. */
 int pump_open(struct pump *p, int64_t limit, int out_file, int err_file);
+/* The same in front of packed output, which is the caller's to begin and to end. */
+int pump_open_packed(struct pump *p, int64_t limit, struct pack_out *pack);
 /* What the task gets as descriptors 1 and 2. */
 int pump_out_fd(const struct pump *p);
 int pump_err_fd(const struct pump *p);

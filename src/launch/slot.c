@@ -24,8 +24,9 @@
  *
  * The slot is a child subreaper, so whatever the task starts comes back to it in the end, and
  * ECHILD means that nothing is left. While the task runs, the slot sleeps in poll on two
- * descriptors: its socket, and a signalfd for SIGCHLD; and on the pipes of its output when only so
- * much of that is kept (pump.h). Idle, it sleeps in recv. It holds no timer unless it needs one.
+ * descriptors: its socket, and a signalfd for SIGCHLD; and on the pipes of its output when that is
+ * packed, or when only so much of it is kept (pump.h). Idle, it sleeps in recv. It holds no timer
+ * unless it needs one.
  *
  * max_rss_kib: the kernel hands the peak of the slot itself (1 to 2 MB) on through vfork and
  * execve, so a smaller task is reported with that. */
@@ -59,6 +60,7 @@
 #define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
 #define MEMORY_FIRST_MS 50
+#define FLUSH_MS 500 /* packed output is kept in memory so long, for who follows it */
 #define OOM_SCORE                                                                                  \
     500 /* of tasks: when the node has no memory left, they end, and not the pilot                 \
          */
@@ -83,6 +85,7 @@ struct slot {
     int64_t deadline_ms;    /* end of this state */
     int64_t look_ms;        /* next look at the tree: LINGER, KILL */
     int64_t pause_ms;       /* until the one after that */
+    int64_t flush_ms;       /* packed output is to be written */
     int64_t memory_ms;      /* next look at the memory of the tree */
     struct memguard guard;  /* of that memory */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
@@ -95,7 +98,9 @@ struct slot {
     struct plan plan;
     struct cpubind cpus;
     struct taskdir dir;
-    struct pump pump; /* open only for a task with max_output */
+    struct pump pump;         /* open only for a task with max_output, or whose output is packed */
+    struct pack_place *place; /* NULL: output cannot be packed */
+    struct pack_out packed;   /* its place is NULL unless the task's output is packed */
     struct spawn_report *report;
     struct tree tree;
 };
@@ -119,14 +124,49 @@ static void send_result(struct slot *s)
         _exit(EXIT_FAILURE); /* the agent is gone, and nothing of ours is left to kill */
 }
 
+/* A line of ours behind the task's output. */
+static void note(struct slot *s, const char *text)
+{
+    char line[TASK_MESSAGE_MAX + 64];
+    int len;
+
+    if (s->packed.place == NULL) {
+        taskdir_note(&s->dir, text);
+        return;
+    }
+    len = snprintf(line, sizeof(line), "pilot-mpi: %s\n", text);
+    pack_out_put(&s->packed, PACK_STDERR, line,
+                 (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+}
+
+static void end_packed(struct slot *s)
+{
+    struct attempt_result *res = &s->ev.result;
+    int errnum = pack_out_end(&s->packed);
+
+    res->packed = true;
+    res->pack_at = s->packed.last;
+    res->stdout_bytes = s->packed.bytes[PACK_STDOUT];
+    res->stderr_bytes = s->packed.bytes[PACK_STDERR];
+    if (errnum == 0 || (res->reason != REASON_EXIT && res->reason != REASON_SIGNAL))
+        return;
+    res->reason = REASON_SPAWN;
+    res->exit_code = -1;
+    snprintf(res->message, sizeof(res->message), "cannot write its packed output: %s",
+             strerror(errnum));
+}
+
 /* After pump_end, and when it is known how the task ended. */
 static void judge_output(struct slot *s)
 {
     struct attempt_result *res = &s->ev.result;
 
+    s->flush_ms = NEVER;
     res->output_dropped = pump_dropped(&s->pump);
-    if ((res->reason == REASON_EXIT || res->reason == REASON_SIGNAL) &&
-        !pump_has_kept(&s->pump, res->message, sizeof(res->message))) {
+    if (s->packed.place != NULL) {
+        end_packed(s);
+    } else if ((res->reason == REASON_EXIT || res->reason == REASON_SIGNAL) &&
+               !pump_has_kept(&s->pump, res->message, sizeof(res->message))) {
         res->reason = REASON_SPAWN;
         res->exit_code = -1;
     }
@@ -137,21 +177,21 @@ static void fail_spawn(struct slot *s)
 {
     if (s->ev.result.reason != REASON_DISK)
         s->ev.result.reason = REASON_SPAWN;
-    taskdir_note(&s->dir, s->ev.result.message);
+    note(s, s->ev.result.message);
 }
 
 /* Says so, unless it had to end anyway. */
 static void fail_for_memory(struct slot *s)
 {
     struct attempt_result *res = &s->ev.result;
-    char note[TASK_MESSAGE_MAX + 32];
+    char text[TASK_MESSAGE_MAX + 32];
 
     if (res->reason != REASON_EXIT)
         return;
     res->reason = REASON_MEMORY;
     memguard_describe(&s->guard, res->message, sizeof(res->message));
-    snprintf(note, sizeof(note), "out of memory: %s", res->message);
-    taskdir_note(&s->dir, note);
+    snprintf(text, sizeof(text), "out of memory: %s", res->message);
+    note(s, text);
 }
 
 /* No process is left. */
@@ -295,7 +335,7 @@ static void on_timeout(struct slot *s)
     char text[64];
 
     snprintf(text, sizeof(text), "timed out after %g s", (double)s->timeout_ms / 1000);
-    taskdir_note(&s->dir, text);
+    note(s, text);
     s->ev.result.reason = REASON_TIMEOUT;
     enter_term(s);
 }
@@ -320,9 +360,11 @@ static void on_deadline(struct slot *s)
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
+/* In front of its files, or of packed output when that has begun. */
 static bool open_pump(struct slot *s, int64_t limit, struct spawn_spec *spec)
 {
-    int errnum = pump_open(&s->pump, limit, s->dir.out_fd, s->dir.err_fd);
+    int errnum = s->packed.place != NULL ? pump_open_packed(&s->pump, limit, &s->packed)
+                                         : pump_open(&s->pump, limit, s->dir.out_fd, s->dir.err_fd);
 
     if (errnum != 0) {
         snprintf(s->ev.result.message, sizeof(s->ev.result.message),
@@ -334,23 +376,46 @@ static bool open_pump(struct slot *s, int64_t limit, struct spawn_spec *spec)
     return true;
 }
 
-/* What becomes the program's output: its files, or what the caller passed. */
+static bool begin_packed(struct slot *s, const struct launch_request *req)
+{
+    int errnum =
+        s->place != NULL ? pack_out_begin(&s->packed, s->place, req->id, req->attempt) : ENOENT;
+
+    if (errnum != 0)
+        snprintf(s->ev.result.message, sizeof(s->ev.result.message), "cannot pack its output: %s",
+                 strerror(errnum));
+    return errnum == 0;
+}
+
+/* The output of a task: files, packed, or nothing. */
+static bool open_task_output(struct slot *s, const struct launch_request *req,
+                             struct spawn_spec *spec)
+{
+    struct attempt_result *res = &s->ev.result;
+    bool files = req->output == PILOT_OUTPUT_FILES || req->output == PILOT_OUTPUT_MERGED;
+    int errnum =
+        files ? taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt,
+                             req->output == PILOT_OUTPUT_MERGED, res->message, sizeof(res->message))
+              : taskdir_open_none(&s->dir, s->config->workdir, res->message, sizeof(res->message));
+
+    if (room_is_errno(errnum))
+        res->reason = REASON_DISK;
+    if (errnum != 0)
+        return false;
+    if (req->output == PILOT_OUTPUT_PACKED)
+        return begin_packed(s, req) && open_pump(s, req->max_output, spec);
+    spec->out_fd = files ? s->dir.out_fd : STDOUT_FILENO; /* ours are /dev/null */
+    spec->err_fd = files ? s->dir.err_fd : STDERR_FILENO;
+    return !files || req->max_output <= 0 || open_pump(s, req->max_output, spec);
+}
+
+/* What becomes the program's output: that of a task, or what the caller passed. */
 static bool open_output(struct slot *s, const struct launch_request *req, struct spawn_spec *spec)
 {
     struct attempt_result *res = &s->ev.result;
 
-    if (req->stdio_fd == 0) {
-        int errnum = taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt, res->message,
-                                  sizeof(res->message));
-
-        if (room_is_errno(errnum))
-            res->reason = REASON_DISK;
-        if (errnum != 0)
-            return false;
-        spec->out_fd = s->dir.out_fd;
-        spec->err_fd = s->dir.err_fd;
-        return req->max_output <= 0 || open_pump(s, req->max_output, spec);
-    }
+    if (req->stdio_fd == 0)
+        return open_task_output(s, req, spec);
     if (s->passed.n != 2) {
         snprintf(res->message, sizeof(res->message), "cannot receive the caller's descriptors: %s",
                  strerror(EMFILE)); /* the one reason why the kernel leaves some out */
@@ -411,6 +476,7 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     if (!started) {
         pump_end(&s->pump);
         fail_spawn(s);
+        judge_output(s);
         taskdir_close(&s->dir);
         send_result(s);
         return;
@@ -450,6 +516,9 @@ _Noreturn static void leave(struct slot *s)
         } while (pid > 0);
         if (pid < 0) {
             memguard_end(&s->guard);
+            pump_end(&s->pump); /* for who reads the packed output of a pilot that was killed */
+            if (s->packed.place != NULL)
+                (void)pack_out_end(&s->packed);
             _exit(EXIT_SUCCESS);
         }
         signal_tree(s, SIGKILL);
@@ -494,6 +563,8 @@ static int poll_timeout(const struct slot *s)
 
     if (s->memory_ms < until)
         until = s->memory_ms;
+    if (s->flush_ms < until)
+        until = s->flush_ms;
     if (until == NEVER)
         return -1;
     wait = until - clock_mono_ms();
@@ -518,9 +589,14 @@ static void receive(struct slot *s, int flags)
 
 static void on_time(struct slot *s)
 {
-    if (s->deadline_ms == NEVER && s->look_ms == NEVER && s->memory_ms == NEVER)
+    if (s->deadline_ms == NEVER && s->look_ms == NEVER && s->memory_ms == NEVER &&
+        s->flush_ms == NEVER)
         return;
     s->now_ms = clock_mono_ms();
+    if (s->now_ms >= s->flush_ms) {
+        pack_out_flush(&s->packed);
+        s->flush_ms = NEVER;
+    }
     if (s->now_ms >= s->memory_ms)
         look_at_memory(s);
     if (s->now_ms >= s->deadline_ms)
@@ -534,6 +610,9 @@ static void on_time(struct slot *s)
 static void take_output(struct slot *s)
 {
     pump_turn(&s->pump);
+    if (s->pump.filled && s->flush_ms == NEVER)
+        s->flush_ms = clock_mono_ms() + FLUSH_MS;
+    s->pump.filled = false;
     if (s->state == SLOT_LINGER && !pump_is_open(&s->pump))
         s->look_ms = 0; /* that was what it waited for */
 }
@@ -581,7 +660,7 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->sock = sock;
     s->config = config;
     s->self = getpid();
-    s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
+    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = NEVER;
     memguard_init(&s->guard);
     choose_oom_score(s);
     taskdir_init(&s->dir);
@@ -596,12 +675,14 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     (void)prctl(PR_SET_NAME, "pilot-slot");
 }
 
-_Noreturn void slot_main(int sock, const struct wire_config *config, const struct memcg *group)
+_Noreturn void slot_main(int sock, const struct wire_config *config, const struct memcg *group,
+                         struct pack_place *place)
 {
     static struct slot s; /* large buffers, one slot a process */
 
     init(&s, sock, config);
     s.group = group;
+    s.place = place;
     for (;;) {
         if (s.state == SLOT_IDLE)
             receive(&s, 0);

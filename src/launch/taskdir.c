@@ -154,6 +154,13 @@ static int open_output(struct taskdir *d, const char *file, int *fd)
     return *fd < 0 ? errno : 0;
 }
 
+static int remove_old(struct taskdir *d, const char *file)
+{
+    if (put(d, d->len, file) != 0)
+        return ENAMETOOLONG;
+    return unlinkat(d->workdir_fd, below(d), 0) == 0 || errno == ENOENT ? 0 : errno;
+}
+
 static int open_workdir(struct taskdir *d, const char *workdir)
 {
     int errnum = put(d, 0, workdir);
@@ -165,7 +172,7 @@ static int open_workdir(struct taskdir *d, const char *workdir)
     return d->workdir_fd < 0 ? errno : 0;
 }
 
-static int open_files(struct taskdir *d, unsigned attempt, char *message, size_t size)
+static int open_files(struct taskdir *d, unsigned attempt, bool merged, char *message, size_t size)
 {
     int errnum = make_dir(d);
 
@@ -178,25 +185,34 @@ static int open_files(struct taskdir *d, unsigned attempt, char *message, size_t
         if (errnum != 0)
             return failed(d, errnum, "rename the last attempt's output to", message, size);
     }
-    errnum = open_output(d, "/stderr.txt", &d->err_fd);
+    errnum = merged ? remove_old(d, "/stderr.txt") : open_output(d, "/stderr.txt", &d->err_fd);
     if (errnum == 0)
         errnum = open_output(d, "/stdout.txt", &d->out_fd);
     if (errnum != 0)
         return failed(d, errnum, "write", message, size);
+    if (merged)
+        d->err_fd = d->out_fd;
     d->path[d->len] = '\0';
     return 0;
 }
 
-int taskdir_open(struct taskdir *d, const char *workdir, const char *id, unsigned attempt,
-                 char *message, size_t message_size)
+int taskdir_open_none(struct taskdir *d, const char *workdir, char *message, size_t message_size)
 {
-    int errnum;
+    int errnum = d->workdir_fd < 0 ? open_workdir(d, workdir) : 0;
 
-    if (d->workdir_fd < 0) {
-        errnum = open_workdir(d, workdir);
-        if (errnum != 0)
-            return failed(d, errnum, "open the work directory", message, message_size);
-    }
+    if (errnum != 0)
+        return failed(d, errnum, "open the work directory", message, message_size);
+    d->path[d->workdir_len] = '\0';
+    return 0;
+}
+
+int taskdir_open(struct taskdir *d, const char *workdir, const char *id, unsigned attempt,
+                 bool merged, char *message, size_t message_size)
+{
+    int errnum = taskdir_open_none(d, workdir, message, message_size);
+
+    if (errnum != 0)
+        return errnum;
     d->path[d->workdir_len] = '/';
     errnum = put(d, d->workdir_len + 1, id);
     if (errnum != 0) {
@@ -204,7 +220,7 @@ int taskdir_open(struct taskdir *d, const char *workdir, const char *id, unsigne
         return failed(d, errnum, "make the task's directory in", message, message_size);
     }
     d->len = d->workdir_len + 1 + strlen(id);
-    return open_files(d, attempt, message, message_size);
+    return open_files(d, attempt, merged, message, message_size);
 }
 
 const char *taskdir_path(const struct taskdir *d)
@@ -231,7 +247,7 @@ void taskdir_close(struct taskdir *d)
 {
     if (d->out_fd >= 0)
         close(d->out_fd);
-    if (d->err_fd >= 0)
+    if (d->err_fd >= 0 && d->err_fd != d->out_fd)
         close(d->err_fd);
     d->out_fd = d->err_fd = -1;
 }

@@ -24,16 +24,21 @@ int taskdir_make_workdir(const char *path, struct pilot_error *err);
 
 void taskdir_init(struct taskdir *d);
 
+/* For a task without a directory of its own: taskdir_path is then the work directory, and there are
+ * no files. 0 or an errno value, as below. */
+int taskdir_open_none(struct taskdir *d, const char *workdir, char *message, size_t message_size);
+
 /* Makes WORKDIR/ID, moves the output of attempt-1 out of the way, and opens both files, empty.
- * 0, or an errno value and what could not be done in message. After a failure err_fd may be open.
+ * merged: only stdout.txt, which is both, and a stderr.txt of an earlier run is removed. 0, or an
+ * errno value and what could not be done in message. After a failure err_fd may be open.
  */
 int taskdir_open(struct taskdir *d, const char *workdir, const char *id, unsigned attempt,
-                 char *message, size_t message_size);
+                 bool merged, char *message, size_t message_size);
 
 /* The task's directory: absolute, valid until the next taskdir_open. */
 const char *taskdir_path(const struct taskdir *d);
 
-/* Appends "pilot-mpi: TEXT" as a line to stderr.txt, if that could be opened. */
+/* Appends "pilot-mpi: TEXT" as a line to stderr.txt, if there is one. */
 void taskdir_note(const struct taskdir *d, const char *text);
 
 /* Whether pid has one of the output files open. */

@@ -142,6 +142,25 @@ int wire_get_config(const void *payload, size_t len, struct wire_config *out)
     return 0;
 }
 
+void wire_put_pack(struct buf *b, const struct wire_pack *pack)
+{
+    size_t at = begin(b, WIRE_PACK);
+
+    put_cstr(b, pack->dir);
+    buf_put_u64(b, pack->run);
+    finish(b, at);
+}
+
+int wire_get_pack(const void *payload, size_t len, struct wire_pack *out)
+{
+    struct rd r;
+
+    rd_init(&r, payload, len);
+    out->dir = get_cstr(&r);
+    out->run = rd_u64(&r);
+    return out->dir != NULL ? decoded(&r) : PILOT_EPROTO;
+}
+
 void wire_put_want(struct buf *b)
 {
     finish(b, begin(b, WIRE_WANT));
@@ -203,6 +222,7 @@ void wire_put_run(struct buf *b, const struct launch_request *req)
     put_cstr(b, req->cpus);
     buf_put_u8(b, req->stdio_fd != 0);
     buf_put_i64(b, req->max_output);
+    buf_put_u8(b, (uint8_t)req->output);
     finish(b, at);
 }
 
@@ -225,9 +245,11 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     req->cpus = get_cstr(&r);
     req->stdio_fd = req->stderr_fd = rd_u8(&r) != 0 ? -1 : 0;
     req->max_output = rd_i64(&r);
+    req->output = (enum pilot_output)rd_u8(&r);
     req->argv = out->argv.n > 0 ? out->argv.v : NULL;
     req->env = out->env.n > 0 ? out->env.v : NULL;
-    if (req->id == NULL || (req->command == NULL) == (req->argv == NULL))
+    if (req->id == NULL || req->output > PILOT_OUTPUT_NONE ||
+        (req->command == NULL) == (req->argv == NULL))
         return PILOT_EPROTO;
     return decoded(&r);
 }
@@ -286,6 +308,10 @@ void wire_put_result(struct buf *b, const struct launch_event *ev)
     buf_put_i64(b, res->sys_us);
     buf_put_i64(b, res->max_rss_kib);
     buf_put_i64(b, res->output_dropped);
+    buf_put_u8(b, res->packed);
+    buf_put_u64(b, res->pack_at);
+    buf_put_i64(b, res->stdout_bytes);
+    buf_put_i64(b, res->stderr_bytes);
     buf_put_str(b, res->message);
     finish(b, at);
 }
@@ -306,6 +332,10 @@ int wire_get_result(const void *payload, size_t len, struct launch_event *out)
     res->sys_us = rd_i64(&r);
     res->max_rss_kib = rd_i64(&r);
     res->output_dropped = rd_i64(&r);
+    res->packed = rd_u8(&r) != 0;
+    res->pack_at = rd_u64(&r);
+    res->stdout_bytes = rd_i64(&r);
+    res->stderr_bytes = rd_i64(&r);
     rd_str_into(&r, res->message, sizeof(res->message));
     return decoded(&r);
 }

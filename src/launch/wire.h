@@ -27,6 +27,7 @@
     X(RUN, 6)    /* agent -> slot: run this task */                                                \
     X(KILL, 7)   /* agent -> slot: end it */                                                       \
     X(RESULT, 8) /* slot -> agent: it has ended */                                                 \
+    X(PACK, 10)  /* agent -> guardian: where packed output goes */                                 \
     X(WATCH, 9)  /* agent -> guardian: end everything when I am stopped for so many ms */
 
 #define WIRE_ENUM(name, number) WIRE_##name = (number),
@@ -43,6 +44,11 @@ struct wire_config {
     int64_t grace_ms;
     const char *workdir;
     char **env; /* wire_get_config: heap, free with strv_free; the strings too */
+};
+
+struct wire_pack {
+    const char *dir;
+    uint64_t run;
 };
 
 struct wire_kill {
@@ -69,6 +75,7 @@ void wire_run_fini(struct wire_run *run);
 
 /* Each appends one whole message to b. */
 void wire_put_config(struct buf *b, const struct wire_config *config);
+void wire_put_pack(struct buf *b, const struct wire_pack *pack);
 void wire_put_want(struct buf *b);
 void wire_put_slot(struct buf *b, pid_t pid);
 void wire_put_noslot(struct buf *b, int errnum);
@@ -81,6 +88,7 @@ void wire_put_result(struct buf *b, const struct launch_event *ev);
 /* Each decodes a payload: 0, PILOT_EPROTO or PILOT_ENOMEM. Pointers in the results point into the
  * payload and must not outlive it, but for wire_config.env. */
 int wire_get_config(const void *payload, size_t len, struct wire_config *out);
+int wire_get_pack(const void *payload, size_t len, struct wire_pack *out);
 int wire_get_number(const void *payload, size_t len, int64_t *out); /* SLOT, NOSLOT, GONE */
 int wire_get_run(const void *payload, size_t len, struct wire_run *out);
 int wire_get_kill(const void *payload, size_t len, struct wire_kill *out);

@@ -112,6 +112,7 @@ void msg_put_welcome(struct buf *frame, const struct msg_welcome *m)
     buf_put_i64(frame, m->heartbeat_ms);
     buf_put_i64(frame, m->left_ms);
     buf_put_i64(frame, m->max_output);
+    buf_put_u8(frame, (uint8_t)m->output);
     buf_put_u8(frame, (uint8_t)((m->use_hyperthreads ? FLAG_HYPERTHREADS : 0) |
                                 (m->no_pin ? FLAG_NO_PIN : 0) | (m->keep_env ? FLAG_KEEP_ENV : 0)));
     end(frame, at);
@@ -120,7 +121,7 @@ void msg_put_welcome(struct buf *frame, const struct msg_welcome *m)
 int msg_get_welcome(struct rd *body, struct msg_welcome *m)
 {
     unsigned role = rd_u8(body);
-    unsigned flags;
+    unsigned output, flags;
 
     m->role = (enum msg_role)role;
     rd_str_into(body, m->node, sizeof(m->node));
@@ -131,11 +132,13 @@ int msg_get_welcome(struct rd *body, struct msg_welcome *m)
     m->heartbeat_ms = rd_i64(body);
     m->left_ms = rd_i64(body);
     m->max_output = rd_i64(body);
+    output = rd_u8(body);
+    m->output = (enum pilot_output)output;
     flags = rd_u8(body);
     m->use_hyperthreads = flags & FLAG_HYPERTHREADS;
     m->no_pin = flags & FLAG_NO_PIN;
     m->keep_env = flags & FLAG_KEEP_ENV;
-    if (role != ROLE_AGENT && role != ROLE_SURPLUS)
+    if ((role != ROLE_AGENT && role != ROLE_SURPLUS) || output > PILOT_OUTPUT_NONE)
         return PILOT_EPROTO;
     return finish(body);
 }
@@ -243,6 +246,12 @@ void msg_put_ended(struct buf *frame, const struct msg_ended *m)
     buf_put_i64(frame, r->sys_us);
     buf_put_i64(frame, r->max_rss_kib);
     buf_put_i64(frame, r->output_dropped);
+    buf_put_u8(frame, r->packed);
+    if (r->packed) {
+        buf_put_u64(frame, r->pack_at);
+        buf_put_i64(frame, r->stdout_bytes);
+        buf_put_i64(frame, r->stderr_bytes);
+    }
     buf_put_str(frame, r->message);
     end(frame, at);
 }
@@ -264,6 +273,10 @@ int msg_get_ended(struct rd *body, struct msg_ended *m)
     r->sys_us = rd_i64(body);
     r->max_rss_kib = rd_i64(body);
     r->output_dropped = rd_i64(body);
+    r->packed = rd_u8(body) != 0;
+    r->pack_at = r->packed ? rd_u64(body) : 0;
+    r->stdout_bytes = r->packed ? rd_i64(body) : 0;
+    r->stderr_bytes = r->packed ? rd_i64(body) : 0;
     rd_str_into(body, r->message, sizeof(r->message));
     if (reason >= ATTEMPT_REASON_COUNT)
         return PILOT_EPROTO;
@@ -303,6 +316,20 @@ void msg_put_room(struct buf *frame, const struct msg_room *m)
 int msg_get_room(struct rd *body, struct msg_room *m)
 {
     rd_str_into(body, m->why, sizeof(m->why));
+    return finish(body);
+}
+
+void msg_put_pack(struct buf *frame, const struct msg_pack *m)
+{
+    size_t at = begin(frame, MSG_PACK);
+
+    buf_put_u64(frame, m->run);
+    end(frame, at);
+}
+
+int msg_get_pack(struct rd *body, struct msg_pack *m)
+{
+    m->run = rd_u64(body);
     return finish(body);
 }
 

@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 4
+#define MSG_VERSION 5
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -44,7 +44,8 @@
     X(ASK, 15)   /* agent -> head: I was stopped for a while, do you still count on me? */         \
     X(STILL, 16) /* head -> agent: yes; what I sent before this may be too old */                  \
     X(PROBE, 17) /* head -> agent: is there room for output again? */                              \
-    X(ROOM, 18)  /* agent -> head: there is, or there is none */
+    X(ROOM, 18)  /* agent -> head: there is, or there is none */                                   \
+    X(PACK, 19)  /* head -> agent: packed output is of this run; before the first RUN */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -73,6 +74,7 @@ struct msg_welcome {
     int64_t heartbeat_ms; /* say so often that you are alive; 0: never */
     int64_t left_ms;      /* until tasks are ended because of the walltime; INT64_MAX: not known */
     int64_t max_output;   /* bytes of stdout, and of stderr, that are kept; 0: all */
+    enum pilot_output output;
     bool use_hyperthreads;
     bool no_pin;
     bool keep_env;
@@ -115,6 +117,10 @@ struct msg_room {
     char why[MSG_TEXT_MAX]; /* there is none; "": there is */
 };
 
+struct msg_pack {
+    uint64_t run; /* of the state (pack/record.h) */
+};
+
 /* REQUEST and REPLY. */
 struct msg_text {
     uint32_t client; /* the agent's number for who asks; comes back in the REPLY */
@@ -134,6 +140,7 @@ void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
 void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
 void msg_put_room(struct buf *frame, const struct msg_room *m);
+void msg_put_pack(struct buf *frame, const struct msg_pack *m);
 void msg_put_empty(struct buf *frame, enum msg_type type); /* those without a body */
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
@@ -155,6 +162,7 @@ int msg_get_kill(struct rd *body, struct msg_kill *m);
 int msg_get_ended(struct rd *body, struct msg_ended *m);
 int msg_get_text(struct rd *body, struct msg_text *m);
 int msg_get_room(struct rd *body, struct msg_room *m);
+int msg_get_pack(struct rd *body, struct msg_pack *m);
 
 /* ---- A task as bytes: what the head keeps of each task, and the tail of RUN -------------------
  */

@@ -36,6 +36,7 @@ struct report {
     int64_t drawn_ms;    /* the live line */
     int64_t line_due_ms; /* the next line of progress in a file */
     int64_t line_every_ms;
+    enum pilot_output output;
     char *workdir;
     const char *workdir_shown; /* points into workdir */
 };
@@ -61,6 +62,7 @@ int report_create(struct report **out, const struct report_config *config, struc
         return err_set(err, PILOT_ENOMEM, "no memory for the report");
     }
     r->workdir_shown = shown_path(r->workdir);
+    r->output = config->output;
     r->quiet = config->quiet;
     r->verbose = config->verbose;
     r->drawn_ms = INT64_MIN;
@@ -114,8 +116,13 @@ static void start_lines(struct report *r, const struct report_start *s)
     text_add(b, "  state: ");
     text_safe(b, s->db, strlen(s->db), r->screen.utf8, false, 0);
     text_add(b, "  output: ");
+    if (r->output == PILOT_OUTPUT_NONE)
+        text_add(b, "dropped, ");
+    else if (r->output == PILOT_OUTPUT_PACKED)
+        text_add(b, "pilot-mpi logs ID, of ");
     text_safe(b, r->workdir, strlen(r->workdir), r->screen.utf8, false, 0);
-    text_add(b, "/ID/stdout.txt");
+    if (r->output == PILOT_OUTPUT_FILES || r->output == PILOT_OUTPUT_MERGED)
+        text_add(b, "/ID/stdout.txt");
     screen_end(&r->screen);
 }
 
@@ -180,13 +187,11 @@ static void task_failed(struct report *r, const char *id, const struct attempt_r
         return;
     text_add(b, " ");
     text_cause(b, result, r->screen.utf8);
-    if (result->reason == REASON_EXIT || result->reason == REASON_SIGNAL ||
-        result->reason == REASON_TIMEOUT) {
+    if (r->output != PILOT_OUTPUT_NONE &&
+        (result->reason == REASON_EXIT || result->reason == REASON_SIGNAL ||
+         result->reason == REASON_TIMEOUT)) {
         text_add(b, ", see ");
-        text_safe(b, r->workdir_shown, strlen(r->workdir_shown), r->screen.utf8, false, 0);
-        text_add(b, "/");
-        text_safe(b, id, strlen(id), r->screen.utf8, false, 0);
-        text_add(b, "/stderr.txt");
+        text_errors_place(b, r->output, r->workdir_shown, id, r->screen.utf8);
     }
     screen_end(&r->screen);
 }
@@ -370,7 +375,8 @@ int64_t report_next_ms(const struct report *r)
 
 int report_end(struct report *r, const struct report_end *e, struct pilot_error *err)
 {
-    struct summary_paths paths = {.workdir = r->workdir, .shown = r->workdir_shown};
+    struct summary_paths paths = {
+        .workdir = r->workdir, .shown = r->workdir_shown, .output = r->output};
     int rc = summary_write_json(e, &paths, err);
 
     if (!r->quiet && hold_due_ms(&r->hold) != INT64_MAX)

@@ -18,6 +18,7 @@ struct report_config {
     int fd; /* where progress goes: 1 */
     bool quiet, verbose;
     const char *workdir; /* absolute; for the paths of stderr files */
+    enum pilot_output output;
 };
 
 int report_create(struct report **out, const struct report_config *config, struct pilot_error *err);
@@ -67,6 +68,7 @@ struct report_failure {
     const char *id;
     unsigned attempt;
     struct attempt_result result;
+    const char *node; /* where its packed output is */
 };
 struct report_end {
     struct pilot_summary summary;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "pack/read.h"
 #include "report/text.h"
 
 #define FAILURES_SHOWN 5
@@ -65,6 +66,30 @@ static size_t read_tail(const char *workdir, const char *id, const char *name,
     return n > 0 ? (size_t)n : 0;
 }
 
+static const char *const stream_names[] = {"stdout.txt", "stderr.txt"};
+
+/* The same of packed output. */
+static size_t read_packed_tail(const struct summary_paths *paths, const struct report_failure *f,
+                               enum pack_stream stream, char data[TAIL_BYTES], bool *cut)
+{
+    struct pack_key key = {.id = f->id, .attempt = f->attempt};
+    struct pack_reader *r = malloc(sizeof(*r));
+    char dir[PATH_MAX];
+    size_t len;
+
+    *cut = false;
+    if (r == NULL ||
+        snprintf(dir, sizeof(dir), "%s/.pilot/%s", paths->workdir, f->node) >= (int)sizeof(dir)) {
+        free(r);
+        return 0;
+    }
+    pack_reader_init(r, dir);
+    len = pack_tail(r, &key, f->result.pack_at, stream, data, TAIL_BYTES, cut);
+    pack_reader_fini(r);
+    free(r);
+    return len;
+}
+
 /* One line of output as a terminal would show it in the end: of "10 %\r20 %\r" the last. */
 static void tail_line(struct screen *s, const char *line, size_t len)
 {
@@ -87,12 +112,15 @@ static void tail_line(struct screen *s, const char *line, size_t len)
 }
 
 /* heading: a line before them, or NULL. False: there are none. */
-static bool tail_lines(struct screen *s, const char *workdir, const char *id, const char *name,
-                       const char *heading)
+static bool tail_lines(struct screen *s, const struct summary_paths *paths,
+                       const struct report_failure *f, enum pack_stream stream, const char *heading)
 {
     char data[TAIL_BYTES];
     bool cut;
-    size_t len = read_tail(workdir, id, name, data, &cut), start, lines = 1;
+    size_t len = f->result.packed
+                     ? read_packed_tail(paths, f, stream, data, &cut)
+                     : read_tail(paths->workdir, f->id, stream_names[stream], data, &cut);
+    size_t start, lines = 1;
     const char *newline;
 
     while (len > 0 && (data[len - 1] == '\n' || data[len - 1] == '\r' || data[len - 1] == ' '))
@@ -124,6 +152,8 @@ static void failure_lines(struct screen *s, const struct report_failure *f,
                           const struct summary_paths *paths)
 {
     struct buf *b = screen_begin_bare(s);
+    bool shows = f->result.reason != REASON_SPAWN && paths->output != PILOT_OUTPUT_NONE;
+    bool merged = paths->output == PILOT_OUTPUT_MERGED;
 
     if (b == NULL)
         return;
@@ -133,17 +163,20 @@ static void failure_lines(struct screen *s, const struct report_failure *f,
     text_cause(b, &f->result, s->utf8);
     if (f->attempt > 1)
         text_add(b, ", attempt %u", f->attempt);
-    if (f->result.reason != REASON_SPAWN) {
+    if (shows) {
         text_add(b, ", ");
-        text_safe(b, paths->shown, strlen(paths->shown), s->utf8, false, 0);
-        text_add(b, "/");
-        text_safe(b, f->id, strlen(f->id), s->utf8, false, 0);
-        text_add(b, "/stderr.txt:");
+        text_errors_place(b, paths->output, paths->shown, f->id, s->utf8);
+        text_add(b, ":");
     }
     screen_end(s);
-    if (f->result.reason != REASON_SPAWN &&
-        !tail_lines(s, paths->workdir, f->id, "stderr.txt", NULL))
-        tail_lines(s, paths->workdir, f->id, "stdout.txt", "(it is empty; the end of stdout.txt:)");
+    if (!shows)
+        return;
+    if (merged)
+        tail_lines(s, paths, f, PACK_STDOUT, NULL);
+    else if (!tail_lines(s, paths, f, PACK_STDERR, NULL))
+        tail_lines(s, paths, f, PACK_STDOUT,
+                   f->result.packed ? "(it is empty; the end of its standard output:)"
+                                    : "(it is empty; the end of stdout.txt:)");
 }
 
 static void text_line(struct screen *s, const char *before, const char *text)
@@ -255,30 +288,34 @@ static bool add_known(cJSON *o, const char *name, int value, bool known)
     return known ? add_number(o, name, value) : cJSON_AddNullToObject(o, name) != NULL;
 }
 
-static bool add_failure(cJSON *list, const struct report_failure *f, const char *workdir)
+static bool add_failure(cJSON *list, const struct report_failure *f,
+                        const struct summary_paths *paths)
 {
     cJSON *o = cJSON_CreateObject();
     const struct attempt_result *r = &f->result;
     char *path = NULL;
     bool ok = false;
+    bool file = paths->output == PILOT_OUTPUT_FILES || paths->output == PILOT_OUTPUT_MERGED;
+    const char *name =
+        stream_names[paths->output == PILOT_OUTPUT_MERGED ? PACK_STDOUT : PACK_STDERR];
 
     if (!cJSON_AddItemToArray(list, o)) {
         cJSON_Delete(o);
         return false;
     }
-    if (asprintf(&path, "%s/%s/stderr.txt", workdir, f->id) >= 0) {
+    if (asprintf(&path, "%s/%s/%s", paths->workdir, f->id, name) >= 0) {
         ok = add_text(o, "id", f->id) && add_number(o, "attempt", f->attempt) &&
              add_text(o, "reason", attempt_reason_name(r->reason)) &&
              add_known(o, "exit_code", r->exit_code, r->reason == REASON_EXIT) &&
              add_known(o, "signal", r->signal, r->signal != 0) &&
              add_text(o, "message", r->message[0] != '\0' ? r->message : NULL) &&
-             add_text(o, "stderr_file", path);
+             add_text(o, "stderr_file", file ? path : NULL);
         free(path);
     }
     return ok;
 }
 
-static bool fill_json(cJSON *o, const struct report_end *e, const char *workdir)
+static bool fill_json(cJSON *o, const struct report_end *e, const struct summary_paths *paths)
 {
     const struct pilot_summary *sum = &e->summary;
     cJSON *failures;
@@ -301,7 +338,7 @@ static bool fill_json(cJSON *o, const struct report_end *e, const char *workdir)
     failures = ok ? cJSON_AddArrayToObject(o, "failures") : NULL;
     ok = failures != NULL;
     for (unsigned i = 0; ok && i < e->failure_count; i++)
-        ok = add_failure(failures, &e->failures[i], workdir);
+        ok = add_failure(failures, &e->failures[i], paths);
     return ok;
 }
 
@@ -350,7 +387,7 @@ int summary_write_json(const struct report_end *e, const struct summary_paths *p
     char *text = NULL, *path = NULL, *temporary = NULL;
     int rc = PILOT_ENOMEM, failed;
 
-    if (o == NULL || !fill_json(o, e, paths->workdir) || (text = cJSON_Print(o)) == NULL)
+    if (o == NULL || !fill_json(o, e, paths) || (text = cJSON_Print(o)) == NULL)
         goto out;
     if (asprintf(&path, "%s/summary.json", paths->workdir) < 0) {
         path = NULL;

@@ -8,7 +8,8 @@
 
 struct summary_paths {
     const char *workdir; /* absolute */
-    const char *shown;   /* the same as people see it: relative when it is below here */
+    enum pilot_output output;
+    const char *shown; /* the same as people see it: relative when it is below here */
 };
 
 /* Failures with the last lines of their stderr, why it stopped, utilisation and counts. */

@@ -350,3 +350,22 @@ void text_cause(struct buf *b, const struct attempt_result *result, bool utf8)
         return;
     }
 }
+
+void text_errors_place(struct buf *b, enum pilot_output output, const char *workdir, const char *id,
+                       bool utf8)
+{
+    if (output == PILOT_OUTPUT_PACKED) {
+        text_add(b, "pilot-mpi logs --stderr ");
+        if (strcmp(workdir, "pilot_runs") != 0) {
+            text_add(b, "--workdir ");
+            text_safe(b, workdir, strlen(workdir), utf8, false, 0);
+            text_add(b, " ");
+        }
+        text_safe(b, id, strlen(id), utf8, false, 0);
+        return;
+    }
+    text_safe(b, workdir, strlen(workdir), utf8, false, 0);
+    text_add(b, "/");
+    text_safe(b, id, strlen(id), utf8, false, 0);
+    text_add(b, output == PILOT_OUTPUT_MERGED ? "/stdout.txt" : "/stderr.txt");
+}

@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/task.h"
+#include "pilot.h"
 
 #define TEXT_NUM 48 /* bytes of a number in words, its NUL included */
 
@@ -38,6 +39,9 @@ char *text_utf8(const char *s);
 
 /* "exit 3", "killed by SIGSEGV (11)", "timed out after 3.5s", "could not start: ...",
  * "lost with node vc2". */
+/* Where the errors of a task are: the path of a file, or the command that shows them. */
+void text_errors_place(struct buf *b, enum pilot_output output, const char *workdir, const char *id,
+                       bool utf8);
 void text_cause(struct buf *b, const struct attempt_result *result, bool utf8);
 
 #endif

@@ -2,9 +2,12 @@
 /* What the files of the store share; nobody outside src/store but its unit test includes this.
  *
  *   place.c   which file, on what kind of file system, and the lock beside it (no SQLite)
- *   claim.c   the other lock, for where the first is not enough: a file with a heartbeat (no
- * SQLite) schema.c  tables, versions, migrations open.c    opening in three modes, closing health.c
- * is it whole? recover.c a new database of what can be read of a damaged one, by means of salvage.h
+ *   claim.c   the other lock, for where the first is not enough: a file with a heartbeat (no SQLite)
+ *   schema.c  tables, versions, migrations
+ *   open.c    opening in three modes, closing
+ *   health.c  is it whole?
+ *   recover.c a new database of what can be read of a damaged one, by means of salvage.h
+ *   look.c    a connection that only reads, beside a pilot
  *   load.c    reading the tasks of an earlier run
  *   queue.c   the caller's side: changes are copied into blocks of memory (no SQLite)
  *   writer.c  the thread's side: blocks are turned into statements and transactions
@@ -151,6 +154,13 @@ void sql_bind_ms(sqlite3_stmt *stmt, int column, int64_t ms);
 /* Ends a transaction that may or may not be open. */
 void sql_rollback(struct store *s);
 
+/* ---- look.c -----------------------------------------------------------------------------------
+ */
+
+/* Opens a state to look into it only. *out is to be closed in any case. */
+int look_open(sqlite3 **out, const char *path, struct pilot_error *err);
+int look_fail(sqlite3 *db, const char *path, struct pilot_error *err);
+
 /* ---- queue.c ----------------------------------------------------------------------------------
  */
 
@@ -184,6 +194,9 @@ struct op {
             int64_t user_us;
             int64_t sys_us;
             int64_t max_rss_kib, output_dropped;
+            bool packed;
+            uint64_t pack_at;
+            int64_t stdout_bytes, stderr_bytes;
         } ended; /* texts: node, cpus, message */
     } u;         /* STATUS: texts: why. ANSWERED: none. META: texts: key, value */
     size_t len[OP_TEXTS];
@@ -267,6 +280,7 @@ struct store {
     sqlite3 *db;
     struct place place;
     int event_fd;
+    uint64_t run;
     int64_t pace_us, retry_us;
     pthread_t thread;
     bool started;

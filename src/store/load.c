@@ -74,6 +74,11 @@ static int row_to_result(struct store *s, sqlite3_stmt *stmt, struct store_task 
     r->max_rss_kib = sqlite3_column_int64(stmt, 9);
     snprintf(r->message, sizeof(r->message), "%s", text_or_empty(stmt, 10));
     r->output_dropped = sqlite3_column_int64(stmt, 11);
+    r->pack_at = (uint64_t)sqlite3_column_int64(stmt, 12) << 32 |
+                 ((uint64_t)sqlite3_column_int64(stmt, 13) & UINT32_MAX);
+    r->packed = sqlite3_column_type(stmt, 14) != SQLITE_NULL;
+    r->stdout_bytes = sqlite3_column_int64(stmt, 14);
+    r->stderr_bytes = sqlite3_column_int64(stmt, 15);
     return 0;
 }
 
@@ -146,7 +151,8 @@ int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *
     if (rc == 0)
         rc = sql_prepare(s,
                          "SELECT node, cpus, reason, exit_code, signal, started_at, finished_at,"
-                         " user_seconds, sys_seconds, max_rss_kib, message, output_dropped"
+                         " user_seconds, sys_seconds, max_rss_kib, message, output_dropped,"
+                         " pack_segment, pack_offset, stdout_bytes, stderr_bytes"
                          " FROM attempts WHERE id = ?1 AND attempt = ?2",
                          &last, err);
     for (int64_t n = 0; rc >= 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE; n++) {

@@ -171,6 +171,32 @@ static int write_owner(struct store *s, const struct store_owner *owner, int64_t
     return rc;
 }
 
+/* What is true of this state from its beginning on, and where its tasks were last. */
+static int write_facts(struct store *s, const struct store_owner *owner, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t run = 0;
+    int rc = sql_exec(s,
+                      "INSERT OR IGNORE INTO meta (key, value)"
+                      " VALUES ('pack_run', abs(random() % 9007199254740991) + 1)",
+                      "write to", err);
+
+    if (rc == 0)
+        rc = sql_int(s, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pack_run'", &run, err);
+    s->run = (uint64_t)run;
+    if (rc < 0 || owner->workdir == NULL)
+        return rc;
+    rc = sql_prepare(s, "INSERT OR REPLACE INTO meta (key, value) VALUES ('workdir', ?1)", &stmt,
+                     err);
+    if (rc < 0)
+        return rc;
+    sql_bind_text(stmt, 1, owner->workdir, strlen(owner->workdir));
+    if (sqlite3_step(stmt) != SQLITE_DONE)
+        rc = sql_fail(s, err, "write to");
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 static int settle(struct store *s, enum store_mode mode, const struct store_owner *owner,
                   const struct store_setup *setup, int64_t now_ms, struct pilot_error *err)
 {
@@ -180,6 +206,8 @@ static int settle(struct store *s, enum store_mode mode, const struct store_owne
         rc = schema_migrate(s, setup->steps, setup->step_count, err);
     if (rc == 0)
         rc = apply_mode(s, mode, err);
+    if (rc == 0)
+        rc = write_facts(s, owner, err);
     if (rc == 0)
         rc = write_owner(s, owner, now_ms, err);
     if (rc == 0)
@@ -369,4 +397,9 @@ int store_close(struct store *s, struct pilot_error *err)
         leave_tidy(s);
     store_free(s);
     return rc;
+}
+
+uint64_t store_run(const struct store *s)
+{
+    return s->run;
 }

@@ -231,6 +231,10 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
     op->u.ended.sys_us = result->sys_us;
     op->u.ended.max_rss_kib = result->max_rss_kib;
     op->u.ended.output_dropped = result->output_dropped;
+    op->u.ended.packed = result->packed;
+    op->u.ended.pack_at = result->pack_at;
+    op->u.ended.stdout_bytes = result->stdout_bytes;
+    op->u.ended.stderr_bytes = result->stderr_bytes;
     set_text(op, 0, node);
     set_text(op, 1, cpus ? cpus : "");
     set_text(op, 2, result->message);

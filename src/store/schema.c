@@ -69,10 +69,18 @@ static const char step_2_to_3[] =
     "ALTER TABLE attempts ADD COLUMN output_dropped INTEGER"
     " /* bytes that --max-output cut off; NULL: none */";
 
+static const char step_3_to_4[] =
+    "ALTER TABLE attempts ADD COLUMN pack_segment INTEGER"
+    " /* packed output: file of its last record; NULL: no output, or not packed */;\n"
+    "ALTER TABLE attempts ADD COLUMN pack_offset INTEGER /* in that file */;\n"
+    "ALTER TABLE attempts ADD COLUMN stdout_bytes INTEGER /* packed output; NULL: not packed */;\n"
+    "ALTER TABLE attempts ADD COLUMN stderr_bytes INTEGER /* likewise */";
+
 const char *const schema_steps[] = {
     step_0_to_1,
     step_1_to_2,
     step_2_to_3,
+    step_3_to_4,
 };
 const int schema_step_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
 

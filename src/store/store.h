@@ -41,6 +41,9 @@ void store_alone(void);
 int store_open(struct store **out, const char *path, enum store_mode mode,
                const struct store_owner *owner, struct pilot_error *err);
 
+/* A number that this state has had since it was empty, and no other has; never 0. */
+uint64_t store_run(const struct store *s);
+
 /* ---- Recovery ---------------------------------------------------------------------------------
  */
 

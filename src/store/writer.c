@@ -45,16 +45,19 @@ static const char *const statements[ST_COUNT] = {
                       " WHERE seq = ?1",
     [ST_END_ATTEMPT] =
         "INSERT INTO attempts (id, attempt, node, started_at, finished_at, exit_code, reason, cpus,"
-        " signal, user_seconds, sys_seconds, max_rss_kib, message, output_dropped)"
-        " SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 FROM tasks WHERE seq "
-        "= ?1"
+        " signal, user_seconds, sys_seconds, max_rss_kib, message, output_dropped,"
+        " pack_segment, pack_offset, stdout_bytes, stderr_bytes)"
+        " SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18"
+        " FROM tasks WHERE seq = ?1"
         " ON CONFLICT (id, attempt) DO UPDATE SET node = excluded.node,"
         " started_at = coalesce(excluded.started_at, started_at),"
         " finished_at = excluded.finished_at, exit_code = excluded.exit_code,"
         " reason = excluded.reason, cpus = excluded.cpus, signal = excluded.signal,"
         " user_seconds = excluded.user_seconds, sys_seconds = excluded.sys_seconds,"
         " max_rss_kib = excluded.max_rss_kib, message = excluded.message,"
-        " output_dropped = excluded.output_dropped",
+        " output_dropped = excluded.output_dropped, pack_segment = excluded.pack_segment,"
+        " pack_offset = excluded.pack_offset, stdout_bytes = excluded.stdout_bytes,"
+        " stderr_bytes = excluded.stderr_bytes",
     [ST_END_TASK] = "UPDATE tasks SET attempts = max(attempts, ?2), node = ?3,"
                     " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
                     " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10,"
@@ -305,6 +308,21 @@ static void bind_end(sqlite3_stmt *stmt, const struct op *op, int64_t start_wall
     bind_word(stmt, 7, attempt_reason_name(op->u.ended.reason));
 }
 
+/* NULL unless it was packed; without output there is no place either. */
+static void bind_pack(sqlite3_stmt *stmt, const struct op *op)
+{
+    for (int i = 15; i <= 18; i++)
+        sqlite3_bind_null(stmt, i);
+    if (!op->u.ended.packed)
+        return;
+    if (op->u.ended.pack_at != 0) {
+        sqlite3_bind_int64(stmt, 15, (int64_t)(op->u.ended.pack_at >> 32));
+        sqlite3_bind_int64(stmt, 16, (int64_t)(op->u.ended.pack_at & UINT32_MAX));
+    }
+    sqlite3_bind_int64(stmt, 17, op->u.ended.stdout_bytes);
+    sqlite3_bind_int64(stmt, 18, op->u.ended.stderr_bytes);
+}
+
 static int write_ended(struct store *s, const struct op *op, int64_t start_wall_ms,
                        struct pilot_error *err)
 {
@@ -323,6 +341,7 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     sqlite3_bind_int64(attempt, 12, op->u.ended.max_rss_kib);
     sql_bind_text(attempt, 13, op->text[2], op->len[2]);
     bind_amount(attempt, 14, op->u.ended.output_dropped);
+    bind_pack(attempt, op);
     if ((rc = run_on_task(s, ST_END_ATTEMPT, op, err)) < 0)
         return rc;
     bind_end(task, op, start_wall_ms);

@@ -33,6 +33,7 @@ static void again(enum wire_type type, const void *payload, size_t len, struct b
     struct wire_config config;
     struct wire_kill k;
     struct launch_event ev = {0};
+    struct wire_pack pack;
     int64_t number;
 
     switch (type) {
@@ -50,6 +51,10 @@ static void again(enum wire_type type, const void *payload, size_t len, struct b
     case WIRE_GONE:
         if (wire_get_number(payload, len, &number) == 0)
             wire_put_slot(b, (pid_t)number);
+        break;
+    case WIRE_PACK:
+        if (wire_get_pack(payload, len, &pack) == 0)
+            wire_put_pack(b, &pack);
         break;
     case WIRE_WATCH:
         if (wire_get_number(payload, len, &number) == 0)

@@ -166,6 +166,11 @@ static inline int note_task(void *arg, const struct store_task *t, struct pilot_
                  (long long)t->result.start_wall_ms, (long long)t->result.end_wall_ms,
                  (double)t->result.user_us / 1e6, (double)t->result.sys_us / 1e6,
                  (long long)t->result.max_rss_kib, t->node, t->cpus, t->result.message);
+    at = strlen(text);
+    if (t->told && t->result.packed)
+        snprintf(text + at, 4096 - at, "  packed: %u %u %lld+%lld\n",
+                 (unsigned)(t->result.pack_at >> 32), (unsigned)t->result.pack_at,
+                 (long long)t->result.stdout_bytes, (long long)t->result.stderr_bytes);
     return 0;
 }
 

@@ -318,6 +318,7 @@ static void put_all(struct buf *b, int which)
                                            .timeout_ms = INT64_MAX,
                                            .memory = INT64_MAX - 1,
                                            .max_output = 1LL << 40,
+                                           .output = PILOT_OUTPUT_PACKED,
                                            .cpus = "0-3,8"};
     const struct launch_request by_command = {
         .key = 8, .id = "x", .attempt = 1, .command = "", .stdio_fd = 5, .stderr_fd = 6};
@@ -331,7 +332,12 @@ static void put_all(struct buf *b, int which)
                                                .sys_us = 3,
                                                .max_rss_kib = 4,
                                                .output_dropped = 1LL << 41,
-                                               .message = "cannot"}};
+                                               .message = "cannot",
+                                               .packed = true,
+                                               .pack_at = 3ULL << 32 | 40,
+                                               .stdout_bytes = 1LL << 33,
+                                               .stderr_bytes = 1}};
+    const struct wire_pack pack = {.dir = "/w/.pilot/n", .run = 1ULL << 52};
 
     if (which == 0)
         wire_put_config(b, &config);
@@ -349,11 +355,13 @@ static void put_all(struct buf *b, int which)
         wire_put_gone(b, 1234);
     else if (which == 7)
         wire_put_watch(b, 1234);
+    else if (which == 8)
+        wire_put_pack(b, &pack);
     else
         wire_put_noslot(b, EAGAIN);
 }
 
-#define MESSAGE_KINDS 9
+#define MESSAGE_KINDS 10
 
 static void strv_equal(char *const *a, char *const *b)
 {
@@ -371,6 +379,7 @@ static int get_any(int which, const void *p, size_t len, bool whole)
     struct wire_run run = {0};
     struct wire_kill k;
     struct launch_event ev;
+    struct wire_pack pack;
     int64_t number = 0;
     int rc;
 
@@ -405,6 +414,7 @@ static int get_any(int which, const void *p, size_t len, bool whole)
             assert_string_equal(run.req.cpus, "0-3,8");
             assert_true(run.req.stdio_fd == 0 && run.req.stderr_fd == 0);
             assert_true(run.req.max_output == 1LL << 40);
+            assert_true(run.req.output == PILOT_OUTPUT_PACKED);
         } else if (whole) {
             assert_string_equal(run.req.command, "");
             assert_true(run.req.argv == NULL && run.req.env == NULL && run.req.cwd == NULL &&
@@ -423,6 +433,15 @@ static int get_any(int which, const void *p, size_t len, bool whole)
                         ev.result.sys_us == 3 && ev.result.max_rss_kib == 4 &&
                         ev.result.output_dropped == 1LL << 41);
             assert_string_equal(ev.result.message, "cannot");
+            assert_true(ev.result.packed && ev.result.pack_at == (3ULL << 32 | 40) &&
+                        ev.result.stdout_bytes == 1LL << 33 && ev.result.stderr_bytes == 1);
+        }
+        return rc;
+    case 8:
+        rc = wire_get_pack(p, len, &pack);
+        if (whole) {
+            assert_string_equal(pack.dir, "/w/.pilot/n");
+            assert_true(pack.run == 1ULL << 52);
         }
         return rc;
     default:

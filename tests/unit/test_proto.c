@@ -53,12 +53,14 @@ static void fill_all(struct buf *f)
                                   .heartbeat_ms = 1000,
                                   .left_ms = 3600000,
                                   .max_output = 1 << 20,
+                                  .output = PILOT_OUTPUT_MERGED,
                                   .use_hyperthreads = true,
                                   .keep_env = true};
     struct msg_ready ready = {4, (int64_t)1 << 33, "4 cores: 0-3", "a warning"};
     struct msg_assign assign = {8, true};
     struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true};
     struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, 8, "text"}};
+    struct msg_pack pack = {1ULL << 52};
     struct msg_room room = {"no space"};
     struct task_spec spec = sample_spec();
     struct buf packed;
@@ -72,6 +74,10 @@ static void fill_all(struct buf *f)
     msg_put_run(f, 3, 2, packed.data, packed.len);
     buf_fini(&packed);
     msg_put_kill(f, &kill_msg);
+    ended.result.packed = true;
+    ended.result.pack_at = 5ULL << 32 | 8;
+    ended.result.stdout_bytes = 1LL << 40;
+    ended.result.stderr_bytes = 3;
     msg_put_ended(f, &ended);
     msg_put_empty(f, MSG_PING);
     msg_put_empty(f, MSG_BYE);
@@ -84,6 +90,7 @@ static void fill_all(struct buf *f)
     msg_put_text(f, MSG_REPLY, 7, "");
     msg_put_empty(f, MSG_PROBE);
     msg_put_room(f, &room);
+    msg_put_pack(f, &pack);
     assert_true(buf_ok(f));
 }
 
@@ -99,6 +106,7 @@ static int again(unsigned type, struct rd *body, struct buf *out)
         struct msg_kill kill_msg;
         struct msg_ended ended;
         struct msg_room room;
+        struct msg_pack pack;
     } u;
     struct msg_text text;
     struct msg_run run;
@@ -148,6 +156,10 @@ static int again(unsigned type, struct rd *body, struct buf *out)
     case MSG_ROOM:
         if ((rc = msg_get_room(body, &u.room)) == 0)
             msg_put_room(out, &u.room);
+        return rc;
+    case MSG_PACK:
+        if ((rc = msg_get_pack(body, &u.pack)) == 0)
+            msg_put_pack(out, &u.pack);
         return rc;
     case MSG_PING:
     case MSG_BYE:

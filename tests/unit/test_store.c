@@ -63,11 +63,11 @@ static void one_row_a_task_and_one_an_attempt(void **state)
         "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0|-|-\n"
         "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-\n");
     assert_string_equal(query("SELECT * FROM attempts ORDER BY id"),
-                        "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file|-\n"
-                        "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-|-\n"
-                        "sub/a|1|n1|0-1|1000.5|1002.0|3|-|exit|1.25|0.5|2048|-|-\n");
+                        "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file|-|-|-|-|-\n"
+                        "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-|-|-|-|-|-\n"
+                        "sub/a|1|n1|0-1|1000.5|1002.0|3|-|exit|1.25|0.5|2048|-|-|-|-|-|-\n");
     assert_string_equal(query("SELECT reason FROM attempts WHERE id = 'sub/a'"), "exit\n");
-    assert_string_equal(query("SELECT * FROM meta"), "run|2\n");
+    assert_string_equal(query("SELECT * FROM meta WHERE key = 'run'"), "run|2\n");
     assert_string_equal(query("SELECT host, pid, job, since > 1e9, heartbeat >= since FROM owner"),
                         "host1|4711|slurm 77|1|1\n");
     assert_string_equal(query("SELECT status, count(*) FROM tasks GROUP BY 1"),
@@ -395,7 +395,7 @@ static void a_newer_version_is_refused(void **state)
     close_store(open_store(STORE_NEW));
     assert_string_equal(query("PRAGMA user_version = 99"), "");
     expect_open(STORE_NEW, PILOT_EPROTO, "newer pilot-mpi");
-    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 3");
+    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 4");
     assert_string_equal(query("PRAGMA user_version"), "99\n");
 }
 
@@ -471,22 +471,25 @@ static int open_with_steps(const char *const *steps, int count)
 
 static void an_older_version_is_migrated_in_one_transaction(void **state)
 {
-    const char *steps[] = {schema_steps[0], schema_steps[1], schema_steps[2],
+    const char *steps[] = {schema_steps[0],
+                           schema_steps[1],
+                           schema_steps[2],
+                           schema_steps[3],
                            "ALTER TABLE tasks ADD COLUMN extra INTEGER",
                            "UPDATE tasks SET extra = 7; SELECT no_such_function()"};
     struct store *s = start_store(STORE_NEW);
 
     (void)state;
-    assert_int_equal(schema_step_count, 3); /* a new step: record a state-vN.sql for its test too */
+    assert_int_equal(schema_step_count, 4); /* a new step: record a state-vN.sql for its test too */
     put(s, 0, "a");
     close_store(s);
-    assert_int_equal(open_with_steps(steps, 5), PILOT_ESTORE);
-    assert_string_equal(query("PRAGMA user_version"), "3\n");
+    assert_int_equal(open_with_steps(steps, 6), PILOT_ESTORE);
+    assert_string_equal(query("PRAGMA user_version"), "4\n");
     assert_string_equal(query("SELECT extra FROM tasks"), "no such column: extra");
-    steps[4] = "UPDATE tasks SET extra = 7";
-    assert_int_equal(open_with_steps(steps, 5), 0);
-    assert_string_equal(query("PRAGMA user_version; SELECT id, extra FROM tasks"), "5\na|7\n");
-    assert_int_equal(open_with_steps(steps, 4), PILOT_EPROTO);
+    steps[5] = "UPDATE tasks SET extra = 7";
+    assert_int_equal(open_with_steps(steps, 6), 0);
+    assert_string_equal(query("PRAGMA user_version; SELECT id, extra FROM tasks"), "6\na|7\n");
+    assert_int_equal(open_with_steps(steps, 5), PILOT_EPROTO);
 }
 
 /* Makes the database that TEST_DATA/name describes, and opens it. */
@@ -523,7 +526,7 @@ static void version_1_is_read(void **state)
     close_store(s);
     assert_string_equal(query("PRAGMA user_version; SELECT id, attempt, reason FROM attempts;"
                               "SELECT id, told FROM tasks"),
-                        "3\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
+                        "4\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
 }
 
 /* As the second version left it: the hook has answered a, but not b. */
@@ -539,7 +542,7 @@ static void version_2_is_read(void **state)
                                "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "3\n");
+    assert_string_equal(query("PRAGMA user_version"), "4\n");
 }
 
 /* As the third version left it. */
@@ -555,7 +558,25 @@ static void version_3_is_read(void **state)
                                "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "3\n");
+    assert_string_equal(query("PRAGMA user_version"), "4\n");
+}
+
+/* As the fourth version left it. */
+static void version_4_is_read(void **state)
+{
+    struct store *s = open_recorded("state-v4.sql");
+    char tasks[4096] = "";
+
+    (void)state;
+    assert_true(store_run(s) == 1234567);
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_string_equal(tasks, "0 a {\"id\":\"a\",\"command\":\"true\"} completed 1 0 0\n"
+                               "1 b {\"id\":\"b\",\"command\":\"sleep 9\"} failed 2 2 0\n"
+                               "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
+                               "  packed: 3 4096 70000+12\n"
+                               "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
+    close_store(s);
+    assert_string_equal(query("PRAGMA user_version"), "4\n");
 }
 
 /* ---- Loading ----------------------------------------------------------------------------------
@@ -661,6 +682,7 @@ int main(void)
         TEST(version_1_is_read),
         TEST(version_2_is_read),
         TEST(version_3_is_read),
+        TEST(version_4_is_read),
         TEST(what_ran_in_a_crash_is_lost_and_pending),
         TEST(rows_changed_by_hand_are_noticed),
     };

@@ -72,7 +72,8 @@ static unsigned whole_groups(void)
                             &answered) >= 1,
                      1);
     if (tasks == 0) {
-        assert_string_equal(query("SELECT * FROM meta"), "");
+        assert_string_equal(query("SELECT * FROM meta WHERE key NOT IN ('pack_run', 'workdir')"),
+                            "");
         return 0;
     }
     assert_int_equal(attempts, tasks);
