@@ -96,6 +96,7 @@ class Task:
     env: environment variables. tags: anything, handed to the callbacks.
     max_retries: attempts that may follow a failed one. retries: those that there were.
     depends_on: ids of tasks that must have completed. stdin: a file for its standard input.
+    memory: bytes, or "2G", that it may use; None: no limit. time_estimate: seconds that it will take.
     """
 
     id: str
@@ -110,6 +111,8 @@ class Task:
     retries: int
     depends_on: "Optional[List[str]]"
     stdin: "Optional[str]"
+    memory: "Union[int, str, None]"
+    time_estimate: "Optional[float]"
 
     def __init__(
         self,
@@ -125,6 +128,8 @@ class Task:
         retries: int = 0,
         depends_on: "Optional[List[str]]" = None,
         stdin: "Optional[str]" = None,
+        memory: "Union[int, str, None]" = None,
+        time_estimate: "Optional[float]" = None,
     ) -> None:
         self.id = id
         self.command = command
@@ -138,6 +143,8 @@ class Task:
         self.retries = retries
         self.depends_on = depends_on
         self.stdin = stdin
+        self.memory = memory
+        self.time_estimate = time_estimate
 
     def to_dict(self) -> "Dict[str, Any]":
         """Its fields; depends_on and stdin only where they are set."""
@@ -168,7 +175,7 @@ class Task:
 
 
 _TASK = tuple(Task.__annotations__)
-_CLASSIC_TASK = frozenset(_TASK) - {"depends_on", "stdin"}
+_CLASSIC_TASK = frozenset(_TASK) - {"depends_on", "stdin", "memory", "time_estimate"}
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -261,7 +268,14 @@ def _encode(task: Task) -> str:
     if not isinstance(task.id, str) or not task.id:
         raise ValueError("task %r: its id must be a text that is not empty" % (task.id,))
     data = {"id": task.id, "command": task.command}  # type: Dict[str, Any]
-    usual = (("cores", 1), ("timeout", None), ("priority", 0), ("max_retries", 0))
+    usual = (
+        ("cores", 1),
+        ("timeout", None),
+        ("time_estimate", None),
+        ("memory", None),
+        ("priority", 0),
+        ("max_retries", 0),
+    )
     for name, default in usual:
         value = getattr(task, name)
         if value != default:

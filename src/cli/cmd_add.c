@@ -31,7 +31,7 @@ struct add_options {
     struct client_target target;
     const char *id, *command, *task_workdir, *stdin_path, *tags;
     unsigned cores;
-    int64_t timeout_ms;
+    int64_t timeout_ms, estimate_ms, memory;
     int priority, max_retries;
     struct option_list env, depends_on;
     bool help;
@@ -46,6 +46,8 @@ static const struct option_spec specs[] = {
     {"depends-on", OPTION_LIST, AT(depends_on), "ID",
      "start when this task has completed; may be repeated"},
     {"timeout", OPTION_SECONDS, AT(timeout_ms), "SECONDS", "end it after so long"},
+    {"time-estimate", OPTION_SECONDS, AT(estimate_ms), "SECONDS", "how long it will take"},
+    {"memory", OPTION_SIZE, AT(memory), "SIZE", "memory that it may use"},
     {"priority", OPTION_NUMBER, AT(priority), "N", "higher ones start first (default: 0)"},
     {"max-retries", OPTION_NUMBER, AT(max_retries), "N",
      "attempts after a failed one (default: 0)"},
@@ -192,6 +194,8 @@ static cJSON *task_of(const struct add_options *o)
         cJSON_AddStringToObject(task, "command", o->command) != NULL &&
         add_number(task, "cores", o->cores) && add_number(task, "priority", o->priority) &&
         add_number(task, "timeout", (double)o->timeout_ms / 1000) &&
+        add_number(task, "time_estimate", (double)o->estimate_ms / 1000) &&
+        add_number(task, "memory", (double)o->memory) &&
         add_number(task, "max_retries", o->max_retries) && add_env(task, &o->env) &&
         add_ids(task, &o->depends_on) && add_path(task, "stdin", o->stdin_path) &&
         add_path(task, "workdir", o->task_workdir) &&
@@ -226,6 +230,8 @@ static const char *task_option_given(const struct add_options *o)
         {"cores", o->cores != 0},
         {"depends-on", o->depends_on.len > 0},
         {"timeout", o->timeout_ms != 0},
+        {"time-estimate", o->estimate_ms != 0},
+        {"memory", o->memory != 0},
         {"priority", o->priority != 0},
         {"max-retries", o->max_retries != 0},
         {"env", o->env.len > 0},
