@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How well mixed tasks fill a machine, and what that costs each of them:
  *
- *     bench_mixed TASKS SEED [NODES [CORES]]
+ *     bench_mixed TASKS SEED [ESTIMATE [NODES [CORES]]]
  *
  * Tasks of 1 to 64 cores (log-uniform) and 5 to 500 s (a Pareto distribution with exponent 1, cut
- * off) are all there at the beginning; nobody knows how long they take. The production core runs
- * them under a virtual clock, and so do two plain policies that know each duration beforehand:
+ * off) are all there at the beginning. The production core runs them under a virtual clock; it is
+ * told that each takes at most ESTIMATE percent of what it takes (0, the default: nobody knows). So
+ * do two plain policies, which know each duration beforehand, for they could reserve nothing else:
  *
  *   strict    in the order of the file; the first that does not fit has a reservation, and nothing
  *             behind it starts before it does;
@@ -40,13 +41,14 @@ static double uniform(uint64_t seed, uint64_t a, uint64_t b)
     return (double)(random_of(seed, a, b) >> 11) / 9007199254740992.0;
 }
 
-static void make_tasks(struct mixed *m, uint64_t seed)
+static void make_tasks(struct mixed *m, uint64_t seed, unsigned estimate)
 {
     for (uint32_t i = 0; i < m->tasks; i++) {
         struct campaign_task *t = &m->list[i];
 
         t->cores = (uint32_t)pow(WIDEST + 1, uniform(seed, i, 1));
         t->duration_ms = (int64_t)(5000 / (1 - uniform(seed, i, 2) * (1 - 5.0 / 500)));
+        t->timeout_ms = t->duration_ms * estimate / 100;
         m->area += (double)t->cores * (double)t->duration_ms;
         if (t->duration_ms > m->longest_ms)
             m->longest_ms = t->duration_ms;
@@ -73,8 +75,10 @@ static int64_t run_core(struct mixed *m)
                         &(struct sched_event){.type = SCHED_NODE_UP, .node = n, .cores = m->cores},
                         0, &out) < 0)
             world_fail("sched_apply");
-    for (uint32_t i = 0; i < m->tasks; i++)
+    for (uint32_t i = 0; i < m->tasks; i++) {
         batch[i].cores = m->list[i].cores;
+        batch[i].timeout_ms = m->list[i].timeout_ms;
+    }
     if (sched_add(s, batch, m->tasks, 0, &out) < 0)
         world_fail("sched_add");
     for (;;) {
@@ -301,17 +305,21 @@ int main(int argc, char **argv)
 {
     struct mixed m = {.nodes = 100, .cores = 128};
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+    unsigned estimate = 0;
     struct campaign_result r;
     struct pilot_error err;
     double bound_ms;
 
     m.tasks = argc > 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
     if (argc > 3)
-        m.nodes = (uint32_t)strtoul(argv[3], NULL, 10);
+        estimate = (unsigned)strtoul(argv[3], NULL, 10);
     if (argc > 4)
-        m.cores = (uint32_t)strtoul(argv[4], NULL, 10);
-    if (m.tasks < 1 || argc > 5 || m.nodes < 1 || m.cores < WIDEST) {
-        fputs("usage: bench_mixed TASKS SEED [NODES [CORES]], CORES at least 64\n", stderr);
+        m.nodes = (uint32_t)strtoul(argv[4], NULL, 10);
+    if (argc > 5)
+        m.cores = (uint32_t)strtoul(argv[5], NULL, 10);
+    if (m.tasks < 1 || argc > 6 || m.nodes < 1 || m.cores < WIDEST) {
+        fputs("usage: bench_mixed TASKS SEED [ESTIMATE [NODES [CORES]]], CORES at least 64\n",
+              stderr);
         return 2;
     }
     m.list = calloc(m.tasks, sizeof(*m.list));
@@ -320,7 +328,7 @@ int main(int argc, char **argv)
     if (m.list == NULL || m.ours_ms == NULL || m.plain_ms == NULL)
         world_fail("no memory");
     world_set_seed(seed);
-    make_tasks(&m, seed);
+    make_tasks(&m, seed, estimate);
     if (campaign_run(m.list, m.tasks,
                      &(struct campaign_machine){.nodes = m.nodes, .cores_per_node = m.cores}, &r,
                      &err) < 0)

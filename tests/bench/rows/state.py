@@ -48,7 +48,7 @@ class Memory(Row):
         return last, tasks * len("t0000000/bin/true")
 
     def measure(self, bench):
-        tasks = bench.pick(200000, 1000000)
+        tasks = bench.pick(250000, 1000000)  # near a power of two, both: lists grow by doubling
         base, _ = self.resident(bench, 0)
         full, text = self.resident(bench, tasks)
         value = ((full - base) * 1024 - text) / tasks
