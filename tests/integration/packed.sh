@@ -174,6 +174,21 @@ EOF
     assert_file pilot_runs/a/stdout.txt out
 }
 
+test_python_gets_the_files_of_an_earlier_run() {
+    echo '{"id": "a", "command": "echo out; echo err >&2"}' >tasks.jsonl
+    expect 0 tasks.jsonl --output=packed
+    assert_absent pilot_runs/a
+    PILOT_MPI=$PILOT PYTHONPATH=$ROOT/python timeout 60 python3 - >o 2>e <<'EOF' || fail "python: $(cat e)"
+from pilot import Pilot
+pilot = Pilot(total_cores=1, workdir="pilot_runs", db_path="pilot_runs/state.db")
+pilot.add_tasks([])
+pilot.run()
+print(open(pilot.completed["a"].stdout_file).read(), open(pilot.completed["a"].stderr_file).read())
+EOF
+    grep -v '^$' o | tr -d ' ' | tail -n 2 >o2
+    assert_file o2 $'out\nerr'
+}
+
 test_only_so_much_of_each_is_kept() {
     echo '{"id": "a", "command": "seq 100000; echo short >&2"}' >tasks.jsonl
     expect 0 tasks.jsonl --output=packed --max-output 1000
