@@ -1021,6 +1021,7 @@ class Pilot:
         """Puts the tasks of db_path where they are; False if there are none."""
         again = "--retry-failed" in self.options
         found = False
+        ran = []  # type: List[str]
         for row in _read_database(self.db_path or ""):
             task_id, status, code, reason, node, attempts, seconds, spec = row
             found = True
@@ -1044,7 +1045,23 @@ class Pilot:
                 node=node or "",
                 attempts=attempts,
             )
+            if attempts > 0:
+                ran.append(task_id)
+        self._unpack(ran)
         return found
+
+    def _unpack(self, ids: "List[str]") -> None:
+        """Makes the files of those whose output was packed by a run that nobody listened to."""
+        workdir = self.workdir.absolute()
+        if next(workdir.glob(".pilot/*/output-*.pack"), None) is None:
+            return
+        ids = [i for i in ids if not (workdir / i / "stdout.txt").exists()]
+        command = [_find_program(), "logs", "--workdir", str(workdir), "--db", str(self.db_path)]
+        for first in range(0, len(ids), 500):
+            unpack = command + ["--unpack", str(workdir), "--"] + ids[first : first + 500]
+            if subprocess.call(unpack, stdin=subprocess.DEVNULL) != 0:
+                self.log("the packed output of tasks of an earlier run could not be unpacked")
+                return
 
 
 def _make_scratch(workdir: Path) -> str:

@@ -69,7 +69,7 @@ void pack_place_destroy(struct pack_place *place)
         munmap(place, sizeof(*place));
 }
 
-static uint64_t take_place(struct pack_place *place, size_t bytes)
+uint64_t pack_place_take(struct pack_place *place, size_t bytes)
 {
     uint64_t at, next = atomic_load(&place->next);
 
@@ -190,7 +190,7 @@ void pack_out_flush(struct pack_out *o)
     if (o->used == 0 || o->errnum != 0)
         return;
     o->used = record_end(o);
-    position = take_place(o->place, o->used);
+    position = pack_place_take(o->place, o->used);
     o->errnum = open_segment(o, pack_segment(position));
     if (o->errnum == 0) {
         finish_headers(o, position);

@@ -21,6 +21,8 @@ struct pack_place {
 /* The place behind all that is in dir. NULL: no memory, or the path is too long. segment_bytes: of
  * a segment, PACK_SEGMENT_BYTES but in tests. */
 struct pack_place *pack_place_create(const char *dir, uint64_t run, uint32_t segment_bytes);
+/* The position of so many bytes that are the caller's alone now, all in one segment. */
+uint64_t pack_place_take(struct pack_place *place, size_t bytes);
 void pack_place_destroy(struct pack_place *place); /* NULL does nothing */
 
 /* The output of one attempt after the other, as one process writes it. Zero it before first use. */

@@ -151,7 +151,8 @@ EOF
     echo '{"id": "done", "command": "until [ -e go ]; do sleep 0.02; done"}' >other.jsonl
     pilot_start other.jsonl --output=packed
     must_wait_until 10 eval '[ "$(task_status done 2>/dev/null)" = running ]'
-    assert_eq "output of an earlier state" "" "$("$PILOT" logs done 2>/dev/null)"
+    "$PILOT" logs done >o || fail "the output of an earlier state was taken for this one's"
+    assert_file o ""
     touch pilot_runs/go
     pilot_wait 10
 }
@@ -171,6 +172,21 @@ EOF
     expect 0 tasks.jsonl --output=packed --on-complete "python3 $T/hook.py"
     assert_file seen "a out err"
     assert_file pilot_runs/a/stdout.txt out
+}
+
+test_python_gets_the_files_of_an_earlier_run() {
+    echo '{"id": "a", "command": "echo out; echo err >&2"}' >tasks.jsonl
+    expect 0 tasks.jsonl --output=packed
+    assert_absent pilot_runs/a
+    PILOT_MPI=$PILOT PYTHONPATH=$ROOT/python timeout 60 python3 - >o 2>e <<'EOF' || fail "python: $(cat e)"
+from pilot import Pilot
+pilot = Pilot(total_cores=1, workdir="pilot_runs", db_path="pilot_runs/state.db")
+pilot.add_tasks([])
+pilot.run()
+print(open(pilot.completed["a"].stdout_file).read(), open(pilot.completed["a"].stderr_file).read())
+EOF
+    grep -v '^$' o | tr -d ' ' | tail -n 2 >o2
+    assert_file o2 $'out\nerr'
 }
 
 test_only_so_much_of_each_is_kept() {

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -264,6 +266,38 @@ static void many_writers_share_segments(void **state)
     pack_place_destroy(place);
 }
 
+/* Two processes take places as fast as they can, and mark them. */
+static void no_place_is_given_twice(void **state)
+{
+    struct pack_place *place = pack_place_create(dir, RUN, PACK_SEGMENT_BYTES);
+    const size_t each = 2000000;
+    atomic_uchar *marks =
+        mmap(NULL, 2 * each + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t wrong = 0;
+    pid_t pid;
+    int status;
+
+    (void)state;
+    assert_true(marks != MAP_FAILED);
+    pid = fork();
+    assert_true(pid >= 0);
+    atomic_fetch_add(&marks[2 * each], 1);
+    while (atomic_load(&marks[2 * each]) < 2)
+        ; /* both are there */
+    for (size_t i = 0; i < each; i++) {
+        size_t at = pack_offset(pack_place_take(place, PACK_ALIGN)) / PACK_ALIGN;
+
+        wrong += at >= 2 * each || atomic_fetch_add(&marks[at], 1) != 0;
+    }
+    if (pid == 0)
+        _exit(wrong > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(wrong, 0);
+    assert_int_equal(status, 0);
+    munmap(marks, 2 * each + 1);
+    pack_place_destroy(place);
+}
+
 /* A state's next pilot begins behind what there is, and out of the way of who may still end. */
 static void a_new_place_is_behind_the_old_one(void **state)
 {
@@ -483,6 +517,7 @@ int main(void)
         cmocka_unit_test(the_checksum_is_crc_32),
         cmocka_unit_test(a_header_comes_out_as_it_went_in),
         TEST(many_writers_share_segments),
+        TEST(no_place_is_given_twice),
         TEST(a_new_place_is_behind_the_old_one),
         TEST(what_is_torn_is_said_and_the_rest_is_found),
         TEST(the_end_of_a_file_may_be_missing),
