@@ -113,6 +113,31 @@ void buf_put_strv(struct buf *b, char *const *v)
         buf_put_str(b, v[i]);
 }
 
+void buf_put_var(struct buf *b, uint64_t v)
+{
+    unsigned char bytes[10];
+    size_t n = 0;
+
+    for (; v >= 0x80; v >>= 7)
+        bytes[n++] = (unsigned char)(v | 0x80);
+    bytes[n++] = (unsigned char)v;
+    buf_put(b, bytes, n);
+}
+
+void buf_put_text(struct buf *b, const char *s)
+{
+    buf_put(b, s, strlen(s) + 1);
+}
+
+void buf_put_texts(struct buf *b, char *const *v)
+{
+    size_t n = strv_len(v);
+
+    buf_put_var(b, n);
+    for (size_t i = 0; i < n; i++)
+        buf_put_text(b, v[i]);
+}
+
 void buf_set_u32(struct buf *b, size_t at, uint32_t v)
 {
     if (b->failed || at + 4 > b->len)
@@ -219,12 +244,12 @@ void rd_str_into(struct rd *r, char *dst, size_t size)
     dst[len] = '\0';
 }
 
-char **rd_strv(struct rd *r)
+/* n strings, each of which takes at least min bytes. */
+static char **read_list(struct rd *r, uint64_t n, size_t min, char *(*read_one)(struct rd *))
 {
-    size_t n = rd_u32(r);
     char **v;
 
-    if (n > rd_left(r) / 4) { /* every string needs at least its length */
+    if (n > rd_left(r) / min) {
         r->failed = true;
         return NULL;
     }
@@ -232,7 +257,7 @@ char **rd_strv(struct rd *r)
         return NULL;
     v = calloc(n + 1, sizeof(*v));
     for (size_t i = 0; v != NULL && i < n; i++) {
-        v[i] = rd_str(r);
+        v[i] = read_one(r);
         if (v[i] == NULL)
             break;
     }
@@ -242,6 +267,47 @@ char **rd_strv(struct rd *r)
         return NULL;
     }
     return v;
+}
+
+char **rd_strv(struct rd *r)
+{
+    return read_list(r, rd_u32(r), 4, rd_str);
+}
+
+uint64_t rd_var(struct rd *r)
+{
+    uint64_t v = 0;
+
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = rd_u8(r);
+
+        if (shift == 63 && byte > 1)
+            break;
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return r->failed ? 0 : v;
+    }
+    r->failed = true;
+    return 0;
+}
+
+char *rd_text(struct rd *r)
+{
+    const unsigned char *nul = r->failed ? NULL : memchr(r->p, '\0', rd_left(r));
+    char *s = nul != NULL ? malloc((size_t)(nul - r->p) + 1) : NULL;
+
+    if (s == NULL) {
+        r->failed = true;
+        return NULL;
+    }
+    memcpy(s, r->p, (size_t)(nul - r->p) + 1);
+    r->p = nul + 1;
+    return s;
+}
+
+char **rd_texts(struct rd *r)
+{
+    return read_list(r, rd_var(r), 1, rd_text);
 }
 
 void strv_free(char **v)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A growing byte buffer to encode into, and a bounded reader to decode from.
- * Numbers are little-endian; a string is a 32-bit length and its bytes, no NUL.
+ * Numbers are little-endian; a string is a 32-bit length and its bytes, no NUL. What is kept by the
+ * million has shorter forms: a "var" is a number in groups of 7 bits, the lowest first, the highest
+ * bit of a byte saying that more follow; a "text" is its bytes and a NUL.
  * Writing never fails visibly: after a failed allocation (or a length over 4 GiB) `failed` stays
  * set and buf_ok() says so once at the end. Reading past the end, or a length that points past it,
  * sets `failed` too and yields zeros: check rd_ok() (or rd_done()) once at the end. */
@@ -31,6 +33,9 @@ void buf_put_i64(struct buf *b, int64_t v);
 void buf_put_str(struct buf *b, const char *s); /* NULL is written as "" */
 /* A NULL-terminated list of strings (NULL: an empty list). */
 void buf_put_strv(struct buf *b, char *const *v);
+void buf_put_var(struct buf *b, uint64_t v);
+void buf_put_text(struct buf *b, const char *s); /* not NULL */
+void buf_put_texts(struct buf *b, char *const *v);
 /* Overwrites 4 bytes at offset at, which must have been written before. */
 void buf_set_u32(struct buf *b, size_t at, uint32_t v);
 
@@ -58,6 +63,10 @@ void rd_str_into(struct rd *r, char *dst, size_t size);
 /* A fresh NULL-terminated list, to be freed with strv_free; NULL for an empty list or on failure.
  */
 char **rd_strv(struct rd *r);
+uint64_t rd_var(struct rd *r);
+/* As rd_str and rd_strv. */
+char *rd_text(struct rd *r);
+char **rd_texts(struct rd *r);
 
 /* Frees a NULL-terminated list of heap strings; NULL does nothing. */
 void strv_free(char **v);

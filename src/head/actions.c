@@ -16,11 +16,10 @@ static void start(struct head *h, const struct sched_action *a)
     struct head_task *task = &h->tasks.v[a->task];
     struct notice n = {
         .what = TOLD_STARTED, .task = a->task, .node = a->node, .attempt = a->attempt};
-    const char *packed = task->blob + strlen(task->blob) + 1;
 
     task->node = a->node;
     task->start_wall_ms = clock_wall_ms();
-    msg_put_run(node_frame(h, a->node), a->task, a->attempt, packed, task->packed_len);
+    msg_put_run(node_frame(h, a->node), a->task, a->attempt, task->packed, task->packed_len);
     store_attempt_started(h->store, a->task, a->attempt, h->nodes[a->node].name,
                           task->start_wall_ms);
     tell_later(h, &n);

@@ -19,6 +19,7 @@
 #include "head/impl.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -722,6 +723,7 @@ int head_run(struct head *h, struct pilot_error *err)
     events_take_resumed(h);
     hook_start(h);
     actions_do(h);
+    malloc_trim(0); /* what reading the tasks took, and lies between what stays */
     loop(h);
     return finish(h, err);
 }

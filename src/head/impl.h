@@ -22,6 +22,7 @@
 
 #include <poll.h>
 
+#include "common/arena.h"
 #include "common/buf.h"
 #include "common/strmap.h"
 #include "common/task.h"
@@ -69,21 +70,24 @@ struct rank {
 enum saved { SAVED, SAVE_NEW, SAVE_REPLACED };
 
 struct head_task {
-    char *blob; /* owned: id, NUL, then the packed spec */
+    const char *packed; /* the spec, in the table's arena; it begins with the id and a NUL */
     uint32_t packed_len;
     uint32_t cores;
     int64_t memory;
-    node_id_t node;                      /* of the running attempt */
-    enum task_status status;             /* before the core has it; afterwards the core knows */
-    unsigned attempts, failures, losses; /* from earlier runs */
     int64_t start_wall_ms;               /* of the running attempt */
-    enum saved saved;
+    node_id_t node;                      /* of the running attempt */
+    unsigned attempts, failures, losses; /* from earlier runs */
+    uint8_t status; /* enum task_status before the core has it; afterwards the core knows */
+    uint8_t saved;  /* enum saved */
 };
+
+_Static_assert(sizeof(struct head_task) == 56, "there may be millions");
 
 struct task_table {
     struct head_task *v;
     task_id_t len, cap;
     struct strmap ids;
+    struct arena text; /* packed specs; of a task that was replaced, the old one stays too */
 };
 
 /* ---- Telling --------------------------------------------------------------------------------- */
@@ -229,7 +233,7 @@ struct head {
 
 static inline const char *head_task_id(const struct head *h, task_id_t task)
 {
-    return h->tasks.v[task].blob;
+    return h->tasks.v[task].packed;
 }
 
 /* ranks.c */
@@ -267,8 +271,8 @@ void loss_explain_stuck(const struct head *h, struct pilot_error *err);
 /* tasks.c */
 int tasks_load_state(struct head *h, struct pilot_error *err);
 /* Packs spec into task; everything else of it is zero. */
-int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf *scratch,
-               struct pilot_error *err);
+int tasks_make(struct task_table *t, struct head_task *task, const struct task_spec *spec,
+               struct buf *scratch, struct pilot_error *err);
 int tasks_reserve(struct task_table *t, size_t more);
 int tasks_check_sizes(const struct head *h, struct pilot_error *err);
 /* Queues for the store what it does not have yet, of the tasks from first on. */

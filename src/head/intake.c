@@ -93,6 +93,8 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
                         struct pilot_error *err)
 {
     struct staging *s = arg;
+    struct task_table *table = &s->h->tasks;
+    struct arena_mark mark = arena_mark(&table->text);
     struct staged *slot;
     task_id_t known;
     char size[32];
@@ -115,16 +117,14 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
             s->file, line, spec->id, spec->cores,
             units_size_text(spec->memory, size, sizeof(size)));
     slot = &s->v[s->len];
-    rc = tasks_make(&slot->task, spec, &s->scratch, err);
+    rc = tasks_make(table, &slot->task, spec, &s->scratch, err);
     if (rc < 0)
         return rc;
     slot->line = line;
-    if (remember_id(s, spec->id) < 0) {
-        free(slot->task.blob);
+    if (remember_id(s, spec->id) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
-    }
-    if (strmap_get(&s->h->tasks.ids, spec->id, &known)) {
-        bool same = same_content(&s->h->tasks.v[known], spec);
+    if (strmap_get(&table->ids, spec->id, &known)) {
+        bool same = same_content(&table->v[known], spec);
 
         if (same)
             s->known++;
@@ -133,7 +133,7 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
         else
             add_refusal(s, spec->id, line);
         if (same || !replaces_changed(s)) {
-            free(slot->task.blob);
+            arena_release(&table->text, mark);
             return 0;
         }
         slot->task.node = known; /* until it is committed: the task that it replaces */
@@ -164,16 +164,14 @@ static void take_staged(struct head *h, struct head_task *task)
 
     task->node = NODE_ID_NONE;
     if (replaces) {
-        strmap_rekey(&t->ids, task->blob); /* the key is the id at the front of the blob */
-        free(t->v[number].blob);
+        strmap_rekey(&t->ids, task->packed); /* the key is the id at its front */
     } else {
         t->len++;
-        if (strmap_add(&t->ids, task->blob, number) < 0)
+        if (strmap_add(&t->ids, task->packed, number) < 0)
             BUG("out of memory for the ids of %u tasks", t->len);
     }
     task->saved = replaces ? SAVE_REPLACED : SAVE_NEW;
     t->v[number] = *task;
-    task->blob = NULL;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
@@ -215,6 +213,7 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
     struct taskfile_config config = {.max_cores = ranks_largest(h, &largest),
                                      .max_memory = ranks_most_memory(h, &fattest),
                                      .ids_by_content = s->dynamic};
+    struct arena_mark mark = arena_mark(&h->tasks.text);
     struct taskfile_ops ops = {
         .task = on_file_task, .known = on_known, .warn = on_warning, .arg = s};
     int64_t rc;
@@ -239,8 +238,8 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
     }
     if (rc >= 0)
         rc = take_all(s, err);
-    for (size_t i = 0; rc < 0 && i < s->len; i++)
-        free(s->v[i].task.blob);
+    if (rc < 0)
+        arena_release(&h->tasks.text, mark);
     free(s->v);
     buf_fini(&s->scratch);
     return rc < 0 ? rc : (int64_t)(s->len - s->changed);

@@ -20,14 +20,14 @@ int tasks_unpack(const struct head_task *task, struct task_spec *spec)
 {
     struct rd rd;
 
-    rd_init(&rd, task->blob + strlen(task->blob) + 1, task->packed_len);
+    rd_init(&rd, task->packed, task->packed_len);
     return spec_unpack(&rd, spec);
 }
 
-int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf *scratch,
-               struct pilot_error *err)
+int tasks_make(struct task_table *t, struct head_task *task, const struct task_spec *spec,
+               struct buf *scratch, struct pilot_error *err)
 {
-    size_t id_len = strlen(spec->id) + 1;
+    char *packed;
 
     memset(task, 0, sizeof(*task));
     buf_clear(scratch);
@@ -38,10 +38,10 @@ int tasks_make(struct head_task *task, const struct task_spec *spec, struct buf 
             "task '%.200s': it takes %zu bytes, more than the %u a task may have; put large "
             "data in a file and its name in the task",
             spec->id, scratch->len, (unsigned)SPEC_MAX_BYTES);
-    if (!buf_ok(scratch) || (task->blob = malloc(id_len + scratch->len)) == NULL)
+    if (!buf_ok(scratch) || (packed = arena_take(&t->text, scratch->len)) == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
-    memcpy(task->blob, spec->id, id_len);
-    memcpy(task->blob + id_len, scratch->data, scratch->len);
+    memcpy(packed, scratch->data, scratch->len);
+    task->packed = packed;
     task->packed_len = (uint32_t)scratch->len;
     task->cores = spec->cores;
     task->memory = spec->memory;
@@ -103,16 +103,16 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
     BUG_ON(st->task != t->len);
     rc = tasks_reserve(t, 1);
     if (rc == 0)
-        rc = tasks_make(&t->v[t->len], &spec, &ls->scratch, err);
+        rc = tasks_make(t, &t->v[t->len], &spec, &ls->scratch, err);
     task_spec_fini(&spec);
     if (rc < 0)
         return rc;
-    t->v[t->len].status = st->status;
+    t->v[t->len].status = (uint8_t)st->status;
     t->v[t->len].attempts = st->attempts;
     t->v[t->len].failures = st->failures;
     t->v[t->len].losses = st->losses;
     t->len++;
-    if (strmap_add(&t->ids, t->v[t->len - 1].blob, t->len - 1) < 0 ||
+    if (strmap_add(&t->ids, t->v[t->len - 1].packed, t->len - 1) < 0 ||
         (st->told && remember_end(ls->h, st) < 0))
         return err_set(err, PILOT_ENOMEM, "out of memory for %u tasks", t->len);
     return 0;
@@ -142,11 +142,11 @@ static int save(struct head *h, task_id_t number, struct pilot_error *err)
     if (json != NULL && task->saved == SAVE_REPLACED)
         store_replace_task(h->store, number, &spec, json);
     else if (json != NULL)
-        store_put_task(h->store, number, &spec, json, task->status);
+        store_put_task(h->store, number, &spec, json, (enum task_status)task->status);
     task_spec_fini(&spec);
     free(json);
     if (json == NULL)
-        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->blob);
+        return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", task->packed);
     task->saved = SAVED;
     h->changed = true;
     return 0;
@@ -222,7 +222,7 @@ int tasks_check_sizes(const struct head *h, struct pilot_error *err)
         word_size(h, task, why, sizeof(why));
         snprintf(text + len, sizeof(text) - len,
                  "%stask '%s' %s; resume it in an allocation with larger nodes", len ? "\n" : "",
-                 task->blob, why);
+                 task->packed, why);
     }
     return wrong ? err_set(err, PILOT_EINVAL, "%s", text) : 0;
 }
@@ -281,7 +281,7 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     st->priority = spec.priority;
     st->timeout_ms = longest_ms(&spec);
     st->max_retries = spec.max_retries;
-    st->status = task->status;
+    st->status = (enum task_status)task->status;
     st->attempts = task->attempts;
     st->failures = task->failures;
     st->losses = task->losses;
@@ -316,8 +316,7 @@ int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
 
 void tasks_fini(struct head *h)
 {
-    for (task_id_t i = 0; i < h->tasks.len; i++)
-        free(h->tasks.v[i].blob);
+    arena_fini(&h->tasks.text);
     free(h->tasks.v);
     strmap_fini(&h->tasks.ids);
     memset(&h->tasks, 0, sizeof(h->tasks));

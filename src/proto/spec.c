@@ -7,64 +7,121 @@
 
 #include "common/error.h"
 
-/* Which optional strings follow. */
+/* What follows the id. Nothing else does: of a million tasks most have little but a command. */
 enum {
     HAS_COMMAND = 1,
     HAS_TAGS = 2,
     HAS_WORKDIR = 4,
     HAS_STDIN = 8,
+    HAS_ENV = 16,
+    HAS_DEPENDS = 32,
+    HAS_CORES = 64, /* not 1; the numbers below: not 0 */
+    HAS_TIMEOUT = 128,
+    HAS_ESTIMATE = 256,
+    HAS_MEMORY = 512,
+    HAS_PRIORITY = 1024,
+    HAS_RETRIES = 2048,
+    HAS_ALL = 4095,
 };
+
+static unsigned flag(bool has, unsigned bit)
+{
+    return has ? bit : 0;
+}
+
+static unsigned what_it_has(const struct task_spec *spec)
+{
+    return flag(spec->command != NULL, HAS_COMMAND) | flag(spec->tags != NULL, HAS_TAGS) |
+           flag(spec->workdir != NULL, HAS_WORKDIR) | flag(spec->stdin_path != NULL, HAS_STDIN) |
+           flag(spec->env != NULL && spec->env[0] != NULL, HAS_ENV) |
+           flag(spec->depends_on != NULL && spec->depends_on[0] != NULL, HAS_DEPENDS) |
+           flag(spec->cores != 1, HAS_CORES) | flag(spec->timeout_ms != 0, HAS_TIMEOUT) |
+           flag(spec->estimate_ms != 0, HAS_ESTIMATE) | flag(spec->memory != 0, HAS_MEMORY) |
+           flag(spec->priority != 0, HAS_PRIORITY) | flag(spec->max_retries != 0, HAS_RETRIES);
+}
 
 void spec_pack(struct buf *b, const struct task_spec *spec)
 {
-    unsigned has = (spec->command ? HAS_COMMAND : 0) | (spec->tags ? HAS_TAGS : 0) |
-                   (spec->workdir ? HAS_WORKDIR : 0) | (spec->stdin_path ? HAS_STDIN : 0);
+    unsigned has = what_it_has(spec);
 
-    buf_put_u8(b, (uint8_t)has);
-    buf_put_str(b, spec->id);
-    buf_put_u32(b, spec->cores);
-    buf_put_i64(b, spec->timeout_ms);
-    buf_put_i64(b, spec->estimate_ms);
-    buf_put_i64(b, spec->memory);
-    buf_put_u32(b, (uint32_t)spec->priority);
-    buf_put_u32(b, spec->max_retries);
+    buf_put_text(b, spec->id);
+    buf_put_var(b, has);
+    if (has & HAS_CORES)
+        buf_put_var(b, spec->cores);
+    if (has & HAS_TIMEOUT)
+        buf_put_var(b, (uint64_t)spec->timeout_ms);
+    if (has & HAS_ESTIMATE)
+        buf_put_var(b, (uint64_t)spec->estimate_ms);
+    if (has & HAS_MEMORY)
+        buf_put_var(b, (uint64_t)spec->memory);
+    if (has & HAS_PRIORITY)
+        buf_put_var(b, (uint32_t)spec->priority);
+    if (has & HAS_RETRIES)
+        buf_put_var(b, spec->max_retries);
     if (has & HAS_COMMAND)
-        buf_put_str(b, spec->command);
-    buf_put_strv(b, spec->argv);
-    buf_put_strv(b, spec->env);
+        buf_put_text(b, spec->command);
+    else
+        buf_put_texts(b, spec->argv);
+    if (has & HAS_ENV)
+        buf_put_texts(b, spec->env);
     if (has & HAS_TAGS)
-        buf_put_str(b, spec->tags);
+        buf_put_text(b, spec->tags);
     if (has & HAS_WORKDIR)
-        buf_put_str(b, spec->workdir);
+        buf_put_text(b, spec->workdir);
     if (has & HAS_STDIN)
-        buf_put_str(b, spec->stdin_path);
-    buf_put_strv(b, spec->depends_on);
+        buf_put_text(b, spec->stdin_path);
+    if (has & HAS_DEPENDS)
+        buf_put_texts(b, spec->depends_on);
+}
+
+static uint32_t read_u32(struct rd *r)
+{
+    uint64_t v = rd_var(r);
+
+    if (v > UINT32_MAX)
+        r->failed = true;
+    return (uint32_t)v;
+}
+
+static void unpack_numbers(struct rd *r, unsigned has, struct task_spec *spec)
+{
+    if (has & HAS_CORES)
+        spec->cores = read_u32(r);
+    if (has & HAS_TIMEOUT)
+        spec->timeout_ms = (int64_t)rd_var(r);
+    if (has & HAS_ESTIMATE)
+        spec->estimate_ms = (int64_t)rd_var(r);
+    if (has & HAS_MEMORY)
+        spec->memory = (int64_t)rd_var(r);
+    if (has & HAS_PRIORITY)
+        spec->priority = (int32_t)read_u32(r);
+    if (has & HAS_RETRIES)
+        spec->max_retries = read_u32(r);
 }
 
 int spec_unpack(struct rd *r, struct task_spec *spec)
 {
-    unsigned has = rd_u8(r);
+    unsigned has;
 
     task_spec_init(spec);
-    spec->id = rd_str(r);
-    spec->cores = rd_u32(r);
-    spec->timeout_ms = rd_i64(r);
-    spec->estimate_ms = rd_i64(r);
-    spec->memory = rd_i64(r);
-    spec->priority = (int32_t)rd_u32(r);
-    spec->max_retries = rd_u32(r);
+    spec->id = rd_text(r);
+    has = read_u32(r);
+    unpack_numbers(r, has, spec);
     if (has & HAS_COMMAND)
-        spec->command = rd_str(r);
-    spec->argv = rd_strv(r);
-    spec->env = rd_strv(r);
+        spec->command = rd_text(r);
+    else
+        spec->argv = rd_texts(r);
+    if (has & HAS_ENV)
+        spec->env = rd_texts(r);
     if (has & HAS_TAGS)
-        spec->tags = rd_str(r);
+        spec->tags = rd_text(r);
     if (has & HAS_WORKDIR)
-        spec->workdir = rd_str(r);
+        spec->workdir = rd_text(r);
     if (has & HAS_STDIN)
-        spec->stdin_path = rd_str(r);
-    spec->depends_on = rd_strv(r);
-    if (!rd_ok(r) || has > 15 || spec->cores == 0 ||
+        spec->stdin_path = rd_text(r);
+    if (has & HAS_DEPENDS)
+        spec->depends_on = rd_texts(r);
+    if (!rd_ok(r) || has > HAS_ALL || spec->cores == 0 ||
         (spec->command == NULL) == (spec->argv == NULL)) {
         task_spec_fini(spec);
         return PILOT_EPROTO;

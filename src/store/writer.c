@@ -15,6 +15,7 @@
 #include "store/internal.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -24,6 +25,7 @@
 #include "common/room.h"
 
 #define PASS_BLOCKS 16
+#define LARGE_BLOCKS 256 /* a transaction of so many is one of very many new tasks */
 
 /* ?1 is always the number of the task. */
 static const char *const statements[ST_COUNT] = {
@@ -514,15 +516,24 @@ static void reuse_log(struct store *s)
     sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
-static void free_committed(struct writer *w)
+static void free_committed(struct store *s)
 {
-    while (w->begin.block != w->at.block) {
+    struct writer *w = &s->writer;
+    size_t blocks = 0;
+
+    for (; w->begin.block != w->at.block; blocks++) {
         struct block *next = w->begin.block->next;
 
         block_free(w->begin.block);
         w->begin.block = next;
     }
     w->begin = w->at;
+    /* Many waiting tasks are why memory may be short, and nearly none of the pages read and changed
+     * for them will be wanted soon. */
+    if (blocks >= LARGE_BLOCKS) {
+        sqlite3_db_release_memory(s->db);
+        malloc_trim(0);
+    }
 }
 
 /* Everything up to goal, whole. */
@@ -545,7 +556,7 @@ static int commit(struct store *s, struct queue_pos goal, struct pilot_error *er
     }
     if (rc < 0)
         return rc;
-    free_committed(w);
+    free_committed(s);
     atomic_store(&s->waits, false);
     return 0;
 }
