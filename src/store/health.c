@@ -67,7 +67,7 @@ int health_check(struct store *s, struct pilot_error *err)
     if (rc == 0 && tables == 0 && s->place.noted_ms == 0)
         return 0; /* new */
     if (rc == 0)
-        rc = sql_prepare(s, "PRAGMA integrity_check(1)", &stmt, err);
+        rc = sql_prepare(s, "PRAGMA quick_check(1)", &stmt, err);
     if (rc < 0)
         return rc;
     if (sqlite3_step(stmt) != SQLITE_ROW) {
