@@ -17,8 +17,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define BLOCK 65536      /* bytes; as much as a pipe holds */
-#define BLOCKS_A_TURN 16 /* of a stream, so that signals and deadlines have their turn */
+#define BLOCK 65536 /* bytes; as much as a pipe holds */
 
 static void close_fd(int *fd)
 {
@@ -45,7 +44,8 @@ static int open_stream(struct pump_stream *s, int file, const char *name)
     s->file = file;
     s->name = name;
     s->used = true;
-    /* Only our end: programs do not expect an output that refuses to wait. */
+    /* Only our end: programs do not expect an output that refuses to wait. Ours, for somebody else
+     * may read from it what poll has seen (cat /dev/stdout). */
     return fcntl(s->pipe, F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
 }
 
@@ -98,7 +98,7 @@ int pump_err_fd(const struct pump *p)
     return p->streams[1].task_end >= 0 ? p->streams[1].task_end : p->streams[0].task_end;
 }
 
-void pump_started(struct pump *p)
+void pump_expect_end(struct pump *p)
 {
     for (int i = 0; i < PUMP_STREAMS; i++)
         close_fd(&p->streams[i].task_end);
@@ -163,29 +163,26 @@ static void keep(struct pump *p, struct pump_stream *s, const char *block, size_
     s->dropped += (int64_t)(len - n);
 }
 
-/* Reads at most max bytes. False: there is nothing (more) now. */
-static bool take(struct pump *p, struct pump_stream *s, size_t max)
+/* Reads at most max bytes of what is there. */
+static void take(struct pump *p, struct pump_stream *s, size_t max)
 {
     static char block[BLOCK]; /* one task a process at a time */
     ssize_t n = read(s->pipe, block, max < sizeof(block) ? max : sizeof(block));
 
-    if (n < 0)
-        return errno == EINTR;
     if (n == 0)
         close_fd(&s->pipe); /* nobody can write any more */
-    else
+    else if (n > 0)
         keep(p, s, block, (size_t)n);
-    return s->pipe >= 0;
 }
 
-void pump_turn(struct pump *p)
+void pump_turn(struct pump *p, const struct pollfd *fds)
 {
     for (int i = 0; i < PUMP_STREAMS; i++) {
-        struct pump_stream *s = &p->streams[i];
-
-        for (int n = 0; n < BLOCKS_A_TURN && s->pipe >= 0; n++)
-            if (!take(p, s, BLOCK))
-                break;
+        if (p->streams[i].pipe < 0)
+            continue;
+        if (fds->revents != 0)
+            take(p, &p->streams[i], BLOCK);
+        fds++;
     }
 }
 
@@ -199,7 +196,8 @@ static void take_rest(struct pump *p, struct pump_stream *s)
     while (left > 0 && s->pipe >= 0) {
         int64_t before = s->kept + s->dropped;
 
-        if (!take(p, s, (size_t)left))
+        take(p, s, (size_t)left);
+        if (s->kept + s->dropped == before)
             break;
         left -= (int)(s->kept + s->dropped - before);
     }

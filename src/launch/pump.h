@@ -15,7 +15,7 @@
 
 struct pump_stream {
     int pipe;     /* our end, non-blocking; -1: not used, or at its end */
-    int task_end; /* -1: closed; the task has it */
+    int task_end; /* -1: closed */
     int file;     /* borrowed from the task's directory; -1: packed, or not used */
     const char *name;
     bool used;             /* from pump_open to pump_end */
@@ -42,15 +42,16 @@ int pump_open_packed(struct pump *p, int64_t limit, struct pack_out *pack);
 /* What the task gets as descriptors 1 and 2. */
 int pump_out_fd(const struct pump *p);
 int pump_err_fd(const struct pump *p);
-/* The task has them: closes our copies, so that the end of its output can be seen. */
-void pump_started(struct pump *p);
+/* Closes our copies of these, so that the end of the output can be seen from now on. While the main
+ * process runs nobody asks for that, and to be woken by it would only cost time. */
+void pump_expect_end(struct pump *p);
 
-/* Whether somebody may still write. */
+/* Whether somebody may still write; after pump_expect_end. */
 bool pump_is_open(const struct pump *p);
 /* Descriptors to wait for: fills up to PUMP_STREAMS, returns how many. */
 int pump_fds(const struct pump *p, struct pollfd *fds);
-/* Takes what is there, a bounded part of it. */
-void pump_turn(struct pump *p);
+/* After poll: takes what is there, a bounded part of it. */
+void pump_turn(struct pump *p, const struct pollfd *fds);
 
 /* When no process of the task is left: takes what is in the pipes, says at the end of each file
  * that was cut that it was, and closes the pipes, also if somebody else holds them. Does nothing

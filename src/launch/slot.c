@@ -302,6 +302,7 @@ static void look_for_writers(struct slot *s)
 static void enter_linger(struct slot *s)
 {
     s->state = SLOT_LINGER;
+    pump_expect_end(&s->pump);
     s->deadline_ms = s->now_ms + s->config->grace_ms;
     s->pause_ms = LOOK_FIRST_MS;
     look_for_writers(s);
@@ -472,7 +473,6 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     s->timeout_ms = req->timeout_ms;
     started = start(s, req);
     wire_fds_close(&s->passed); /* or the caller would not see the end of the program's output */
-    pump_started(&s->pump);
     if (!started) {
         pump_end(&s->pump);
         fail_spawn(s);
@@ -607,9 +607,9 @@ static void on_time(struct slot *s)
         kill_tree(s);
 }
 
-static void take_output(struct slot *s)
+static void take_output(struct slot *s, const struct pollfd *fds)
 {
-    pump_turn(&s->pump);
+    pump_turn(&s->pump, fds);
     if (s->pump.filled && s->flush_ms == NEVER)
         s->flush_ms = clock_mono_ms() + FLUSH_MS;
     s->pump.filled = false;
@@ -634,7 +634,7 @@ static void turn(struct slot *s)
         reap(s);
     }
     if (outputs > 0)
-        take_output(s);
+        take_output(s, fds + 2);
     if (fds[1].revents != 0)
         receive(s, MSG_DONTWAIT);
     on_time(s);

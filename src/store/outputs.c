@@ -76,8 +76,8 @@ static int read_facts(sqlite3 *db, const char *path, struct store_facts *facts,
     sqlite3_stmt *stmt = NULL;
 
     memset(facts, 0, sizeof(*facts));
-    if (sqlite3_prepare_v2(db, "SELECT key, value FROM meta WHERE key IN ('pack_run', 'workdir')", -1,
-                           &stmt, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db, "SELECT key, value FROM meta WHERE key IN ('pack_run', 'workdir')",
+                           -1, &stmt, NULL) != SQLITE_OK)
         return look_fail(db, path, err);
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(stmt, 0);

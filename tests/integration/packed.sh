@@ -189,6 +189,17 @@ EOF
     assert_file o2 $'out\nerr'
 }
 
+# What is left behind may finish what it writes, and is ended at once when it cannot write.
+test_what_is_left_behind() {
+    echo '{"id": "late", "command": "(sleep 0.5; echo late) & echo early"}
+          {"id": "silent", "command": "sleep 60 >/dev/null 2>&1 & echo done"}' >tasks.jsonl
+    expect 0 tasks.jsonl --output=packed --grace 20
+    "$PILOT" logs late >o
+    assert_file o $'early\nlate'
+    assert_between "seconds that nobody wrote" 0 5 \
+        "$(sql "select finished_at - started_at from attempts where id = 'silent'")"
+}
+
 test_only_so_much_of_each_is_kept() {
     echo '{"id": "a", "command": "seq 100000; echo short >&2"}' >tasks.jsonl
     expect 0 tasks.jsonl --output=packed --max-output 1000
