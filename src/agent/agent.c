@@ -16,6 +16,7 @@
 #include "agent/control.h"
 #include "agent/cpus.h"
 #include "agent/memory.h"
+#include "agent/oom.h"
 #include "agent/outroom.h"
 #include "agent/scratch.h"
 #include "agent/site.h"
@@ -50,7 +51,7 @@ struct run {
     task_id_t task;
     uint32_t attempt;
     struct cpus_set cpus;
-    int64_t oom_kills; /* before it started */
+    int64_t oom_noted; /* when it started */
     bool used;
 };
 
@@ -77,7 +78,7 @@ struct agent {
     struct buf out;          /* the frame of this turn */
     int64_t heard_ms, sent_ms, turned_ms;
     bool asking; /* we were stopped: what the head wanted before it answers may be too old */
-    int64_t oom_kills, counted_ms; /* memory_oom_kills, and when it was asked */
+    struct oom oom;
 };
 
 static void set_state(struct agent *a, enum agent_state state)
@@ -245,52 +246,6 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
     return rc;
 }
 
-/* ---- Killed by the kernel -------------------------------------------------------------------- */
-
-static void count_oom_kills(struct agent *a)
-{
-    a->oom_kills = memory_oom_kills("");
-    a->counted_ms = clock_mono_ms();
-}
-
-/* A count is good for a second: the many short tasks that start then share one look. */
-static void note_oom_kills(struct agent *a, struct run *run)
-{
-    if (clock_mono_ms() - a->counted_ms > 1000)
-        count_oom_kills(a);
-    run->oom_kills = a->oom_kills;
-}
-
-/* Killed by a KILL that was not ours, or a shell whose command was. */
-static bool was_killed(const struct attempt_result *r)
-{
-    return (r->reason == REASON_SIGNAL && r->signal == SIGKILL) ||
-           (r->reason == REASON_EXIT && r->exit_code == 128 + SIGKILL);
-}
-
-/* Nobody tells whom the kernel killed when there was no memory left, only that it did. So a task
- * that was killed while it did so was killed by it. Those killed for their own limit say so
- * themselves, and are not evidence against others. */
-static void judge_kill(struct agent *a, const struct run *run, struct attempt_result *r)
-{
-    int64_t before = a->oom_kills;
-
-    if (r->reason != REASON_MEMORY && !was_killed(r))
-        return;
-    count_oom_kills(a);
-    if (r->reason == REASON_MEMORY) {
-        for (uint32_t i = 0; i < a->run_cap; i++)
-            if (a->runs[i].used)
-                a->runs[i].oom_kills += a->oom_kills - before;
-        return;
-    }
-    if (a->oom_kills <= run->oom_kills)
-        return;
-    r->reason = REASON_MEMORY;
-    r->exit_code = -1;
-    snprintf(r->message, sizeof(r->message), "the kernel killed it when the node had none left");
-}
-
 static void start_run(struct agent *a, const struct msg_run *m)
 {
     struct pilot_error err;
@@ -307,7 +262,7 @@ static void start_run(struct agent *a, const struct msg_run *m)
         report_refusal(a, m, rc == PILOT_ELOST ? REASON_STOP : REASON_SPAWN, err.text);
         return;
     }
-    note_oom_kills(a, run);
+    run->oom_noted = oom_note(&a->oom);
     run->task = m->task;
     run->attempt = m->attempt;
     run->used = true;
@@ -346,7 +301,7 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
     struct run *run = &a->runs[ev->key];
 
     BUG_ON(ev->key >= a->run_cap || !run->used);
-    judge_kill(a, run, &result);
+    oom_judge(&a->oom, run->oom_noted, &result);
     if (result.reason == REASON_DISK)
         tell_disk(a, &result);
     else if (result.reason == REASON_SIGNAL || result.reason == REASON_SPAWN ||

@@ -2,11 +2,9 @@
 /* What the files of the store share; nobody outside src/store but its unit test includes this.
  *
  *   place.c   which file, on what kind of file system, and the lock beside it (no SQLite)
- *   claim.c   the other lock, for where the first is not enough: a file with a heartbeat (no SQLite)
- *   schema.c  tables, versions, migrations
- *   open.c    opening in three modes, closing
- *   health.c  is it whole?
- *   recover.c a new database of what can be read of a damaged one, by means of salvage.h
+ *   claim.c   the other lock, for where the first is not enough: a file with a heartbeat (no
+ * SQLite) schema.c  tables, versions, migrations open.c    opening in three modes, closing health.c
+ * is it whole? recover.c a new database of what can be read of a damaged one, by means of salvage.h
  *   look.c    a connection that only reads, beside a pilot
  *   load.c    reading the tasks of an earlier run
  *   queue.c   the caller's side: changes are copied into blocks of memory (no SQLite)

@@ -182,7 +182,8 @@ static int write_facts(struct store *s, const struct store_owner *owner, struct 
                       "write to", err);
 
     if (rc == 0)
-        rc = sql_int(s, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pack_run'", &run, err);
+        rc =
+            sql_int(s, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pack_run'", &run, err);
     s->run = (uint64_t)run;
     if (rc < 0 || owner->workdir == NULL)
         return rc;

@@ -30,8 +30,8 @@ struct store_owner {
                           * database; NULL: none */
 };
 
-/* For programs, before anything else: nobody but the store uses SQLite in this process. It then does
- * not count its memory, under a lock at each allocation, which is a tenth of its time. */
+/* For programs, before anything else: nobody but the store uses SQLite in this process. It then
+ * does not count its memory, under a lock at each allocation, which is a tenth of its time. */
 void store_alone(void);
 
 /* Opens or makes the database, checks its version (migrating older ones), takes the lock that keeps
