@@ -59,9 +59,10 @@ class Bench:
         """Waits (without looking again and again, which would be measured); returns its resources."""
         late = threading.Timer(timeout, child.kill)
         late.start()
-        _, status, usage = os.wait4(child.pid, 0)
-        late.cancel()
-        late.join()
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        finally:
+            late.cancel()  # or it would keep this program until then
         child.returncode = os.waitstatus_to_exitcode(status)
         return usage
 
