@@ -58,6 +58,7 @@ packages_need_tests() {
     packages_have make || packages_note make
     packages_have lmp || packages_note lammps
     packages_have valgrind || packages_note valgrind
+    packages_have strace || packages_note strace
     packages_have_libfuzzer || packages_note libfuzzer
     packages_have clang-format || packages_note clang-format
     packages_have clang-tidy || packages_note clang-tidy
