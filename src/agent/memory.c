@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/buf.h"
 #include "launch/memcg.h"
 
 #define MIB (INT64_C(1) << 20)
@@ -54,12 +55,9 @@ static int64_t physical(const char *root)
 /* A number of the environment; 0: not there, or not one. */
 static int64_t variable(char *const *env, const char *name)
 {
-    size_t len = strlen(name);
+    const char *value = strv_value(env, name);
 
-    for (; *env != NULL; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return strtoll(*env + len + 1, NULL, 10);
-    return 0;
+    return value != NULL ? strtoll(value, NULL, 10) : 0;
 }
 
 /* What Slurm gave this job on this node; it writes MiB, and 0 for the whole node. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/cpus.h"
+#include "common/buf.h"
 #include "common/error.h"
 
 #define ANCESTORS 5 /* a wrapper script or two may stand between mpirun and us */
@@ -67,23 +68,13 @@ static int mpi_daemon(void)
     return 0;
 }
 
-static const char *value_of(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-
-    for (; env != NULL && *env != NULL; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return *env + len + 1;
-    return NULL;
-}
-
 /* CPUs that Slurm gave the job on this node, as far as the step can know; 0: not under Slurm.
  * SLURM_CPUS_ON_NODE counts those of the step; what the job has stands in
  * SLURM_JOB_CPUS_PER_NODE, "2(x4)", which says nothing certain when nodes differ ("2(x3),1"). */
 static uint32_t slurm_cpus(char *const *env)
 {
-    const char *step = value_of(env, "SLURM_CPUS_ON_NODE");
-    const char *job = value_of(env, "SLURM_JOB_CPUS_PER_NODE");
+    const char *step = strv_value(env, "SLURM_CPUS_ON_NODE");
+    const char *job = strv_value(env, "SLURM_JOB_CPUS_PER_NODE");
     unsigned long of_step = step ? strtoul(step, NULL, 10) : 0;
     unsigned long of_job = job && strchr(job, ',') == NULL ? strtoul(job, NULL, 10) : 0;
 
@@ -92,9 +83,9 @@ static uint32_t slurm_cpus(char *const *env)
 
 int site_hello(struct msg_hello *m, char *const *environ_before, struct pilot_error *err)
 {
-    bool mpi = value_of(environ_before, "OMPI_COMM_WORLD_SIZE") != NULL ||
-               value_of(environ_before, "PMI_RANK") != NULL ||
-               value_of(environ_before, "PMIX_RANK") != NULL;
+    bool mpi = strv_value(environ_before, "OMPI_COMM_WORLD_SIZE") != NULL ||
+               strv_value(environ_before, "PMI_RANK") != NULL ||
+               strv_value(environ_before, "PMIX_RANK") != NULL;
     int daemon = mpi ? mpi_daemon() : 0;
 
     memset(m, 0, sizeof(*m));

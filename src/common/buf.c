@@ -342,3 +342,13 @@ size_t strv_len(char *const *v)
         n++;
     return n;
 }
+
+const char *strv_value(char *const *v, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (; v != NULL && *v != NULL; v++)
+        if (strncmp(*v, name, len) == 0 && (*v)[len] == '=')
+            return *v + len + 1;
+    return NULL;
+}

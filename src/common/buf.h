@@ -73,5 +73,7 @@ void strv_free(char **v);
 /* A deep copy; NULL for NULL or when memory is short. */
 char **strv_dup(char *const *v);
 size_t strv_len(char *const *v);
+/* The value of name in a list of "NAME=value", the first one; NULL: it is not there. */
+const char *strv_value(char *const *v, const char *name);
 
 #endif

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/units.h"
@@ -31,16 +32,6 @@ const char *walltime_text(int64_t ms, char *buf, size_t size)
     else
         snprintf(buf, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
     return buf;
-}
-
-static const char *find(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-
-    for (size_t i = 0; env[i] != NULL; i++)
-        if (strncmp(env[i], name, len) == 0 && env[i][len] == '=')
-            return env[i] + len + 1;
-    return NULL;
 }
 
 /* ---- Asking a program ------------------------------------------------------------------------ */
@@ -159,7 +150,7 @@ static bool set(struct walltime *w, int64_t left_ms, const char *source)
  * given more time since. */
 static bool by_slurm_variable(struct walltime *w, char *const *env)
 {
-    const char *text = find(env, "SLURM_JOB_END_TIME");
+    const char *text = strv_value(env, "SLURM_JOB_END_TIME");
     long long end_s = text != NULL ? strtoll(text, NULL, 10) : 0;
     int64_t left_ms;
 
@@ -171,7 +162,7 @@ static bool by_slurm_variable(struct walltime *w, char *const *env)
 
 static bool by_squeue(struct walltime *w, char *const *env, int64_t ask_ms)
 {
-    const char *job = find(env, "SLURM_JOB_ID");
+    const char *job = strv_value(env, "SLURM_JOB_ID");
     const char *argv[] = {"squeue", "-h", "-j", job, "-o", "%L", NULL};
     char line[80];
     int64_t left_ms;
@@ -189,7 +180,7 @@ static bool by_squeue(struct walltime *w, char *const *env, int64_t ask_ms)
 /* Seconds of the whole job. Nobody says when it began, so it is taken to begin with the pilot. */
 static bool by_pbs(struct walltime *w, char *const *env)
 {
-    const char *text = find(env, "PBS_WALLTIME");
+    const char *text = strv_value(env, "PBS_WALLTIME");
     int64_t left_ms;
 
     if (text == NULL || text[0] == '\0')
@@ -204,7 +195,7 @@ static bool by_pbs(struct walltime *w, char *const *env)
  * that is over; "-" when there is neither. */
 static bool by_lsf(struct walltime *w, char *const *env, int64_t ask_ms)
 {
-    const char *job = find(env, "LSB_JOBID"), *index = find(env, "LSB_JOBINDEX");
+    const char *job = strv_value(env, "LSB_JOBID"), *index = strv_value(env, "LSB_JOBINDEX");
     bool element = index != NULL && strcmp(index, "0") != 0 && index[0] != '\0';
     char name[80], line[80], kind = '\0';
     const char *argv[] = {"bjobs", "-noheader", "-o", "time_left", name, NULL};

@@ -91,16 +91,6 @@ static int make_env(struct plan *p, char *const *base, char *const *over, const 
     return 0;
 }
 
-static const char *get_value(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-
-    for (; *env != NULL; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return *env + len + 1;
-    return NULL;
-}
-
 /* bash, as sh too, takes functions from the environment, which hide programs: BASH_FUNC_which%%. */
 static bool is_exported_function(char *const *env, const char *word)
 {
@@ -145,7 +135,7 @@ int plan_make(struct plan *p, const struct launch_request *req, char *const *bas
     if (make_env(p, base_env, req->env, spec->cwd) < 0)
         return PILOT_ENOMEM;
     spec->env = p->env;
-    spec->path = get_value(p->env, "PATH");
+    spec->path = strv_value(p->env, "PATH");
     if (req->argv == NULL) {
         plan_command(p, req->command, spec);
         return 0;
