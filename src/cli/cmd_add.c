@@ -19,6 +19,7 @@
 #include "agent/control.h"
 #include "cli/client.h"
 #include "cli/client_reply.h"
+#include "cli/complain.h"
 #include "cli/options.h"
 #include "common/buf.h"
 #include "common/error.h"
@@ -79,18 +80,6 @@ static void print_help(void)
            "  1  refused; the reason is on standard error\n"
            "  2  wrong usage\n"
            "  3  no pilot answers, or it ends\n");
-}
-
-/* One line for each line of text, which may come from elsewhere. */
-static void complain(const char *text)
-{
-    char *copy = strdup(text), *rest = copy, *line;
-
-    while ((line = strsep(&rest, "\n")) != NULL) {
-        text_make_printable(line);
-        fprintf(stderr, "pilot-mpi: %s\n", line);
-    }
-    free(copy);
 }
 
 /* ---- A file of tasks ------------------------------------------------------------------------- */
@@ -310,7 +299,7 @@ static int print_ids(char **ids)
         puts(*ids);
     }
     if (fflush(stdout) != 0)
-        complain("the tasks are added, but their ids could not be written");
+        cli_complain("the tasks are added, but their ids could not be written");
     return ADD_DONE;
 }
 
@@ -321,12 +310,12 @@ static int tell(const char *text)
     int status;
 
     if (client_reply_parse(text, &reply) < 0) {
-        complain("the pilot's answer makes no sense; is it of another version?");
+        cli_complain("the pilot's answer makes no sense; is it of another version?");
         status = ADD_NO_PILOT;
     } else if (reply.ok) {
         status = print_ids(reply.ids);
     } else {
-        complain(reply.message);
+        cli_complain(reply.message);
         status = reply.refused ? ADD_REFUSED : ADD_NO_PILOT;
     }
     client_reply_fini(&reply);
@@ -379,7 +368,7 @@ static int run(int argc, char **argv)
                      &text, &err);
     }
     if (rc < 0) {
-        complain(err.text);
+        cli_complain(err.text);
         rc = status_of(rc);
     }
     buf_fini(&text);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/complain.h"
 #include "cli/logs.h"
 #include "cli/options.h"
 #include "common/error.h"
@@ -250,7 +251,7 @@ static int run(int argc, char **argv)
         rc = o.unpack != NULL ? logs_unpack(&place, o.unpack, ids.v, &err)
                               : show_one(&place, &o, ids.v[0], &err);
     if (rc < 0)
-        fprintf(stderr, "pilot-mpi: %s\n", err.text);
+        cli_complain(err.text);
     logs_place_fini(&place);
     free(ids.v);
     return rc < 0 ? PILOT_EXIT_USAGE : 0;

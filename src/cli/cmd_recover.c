@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/complain.h"
 #include "cli/options.h"
 #include "common/error.h"
 #include "input/taskfile.h"
@@ -50,11 +51,6 @@ static void print_help(void)
            "  1  a part of it; the rest is listed\n"
            "  2  wrong usage, no such file, or a pilot is using it; nothing was done\n"
            "  4  nothing could be read, or no new file could be written\n");
-}
-
-static void complain(const char *text)
-{
-    fprintf(stderr, "pilot-mpi recover: %s\n", text);
 }
 
 static void tell(void *arg, const char *what)
@@ -112,7 +108,7 @@ static int recover(const struct recover_options *o, struct pilot_error *err)
         return rc;
     tell_result(&result, o->output == NULL);
     if (fflush(stdout) != 0)
-        complain("the new database is made, but what is missing could not be written");
+        cli_complain("the new database is made, but what is missing could not be written");
     return told > 0 || result.lost_attempts > 0 || result.newest_lost ? RECOVER_PART : RECOVER_ALL;
 }
 
@@ -151,7 +147,7 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = recover(&o, &err);
     if (rc < 0) {
-        complain(err.text);
+        cli_complain(err.text);
         rc = status_of(rc);
     }
     return rc;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/complain.h"
 #include "cli/options.h"
 #include "store/store.h"
 
@@ -124,21 +125,6 @@ static bool speaks(void)
     return true;
 }
 
-/* The texts of errors have one line for each thing that is wrong. */
-static void complain(const struct pilot_error *err)
-{
-    const char *line = err->text;
-
-    while (speaks()) {
-        size_t len = strcspn(line, "\n");
-
-        fprintf(stderr, "pilot-mpi: %.*s\n", (int)len, line);
-        if (line[len] == '\0')
-            return;
-        line += len + 1;
-    }
-}
-
 static int status_of(int code)
 {
     switch (code) {
@@ -205,7 +191,8 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = pilot_run(p, &err);
     if (rc < 0) {
-        complain(&err);
+        if (speaks())
+            cli_complain(err.text);
         rc = status_of(rc);
     }
     pilot_destroy(p);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/complain.h"
 #include "cli/options.h"
 #include "cli/simulate_input.h"
 #include "common/error.h"
@@ -182,17 +183,6 @@ static int simulate(const struct simulate_options *o, const struct simulate_inpu
     return 0;
 }
 
-/* The texts of errors have one line for each thing that is wrong. */
-static void complain(const char *text)
-{
-    while (*text != '\0') {
-        size_t len = strcspn(text, "\n");
-
-        fprintf(stderr, "pilot-mpi: %.*s\n", (int)len, text);
-        text += len + (text[len] == '\n');
-    }
-}
-
 static int run(int argc, char **argv)
 {
     struct simulate_options o = {.nodes = "1"};
@@ -225,7 +215,7 @@ static int run(int argc, char **argv)
         rc = simulate(&o, &in, counts, len, &err);
     simulate_free(&in);
     if (rc < 0)
-        complain(err.text);
+        cli_complain(err.text);
     return rc < 0 ? PILOT_EXIT_USAGE : 0;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/simulate_input.h"
 
+#include "cli/complain.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +76,7 @@ static int on_task(void *arg, const struct task_spec *spec, unsigned line, struc
 static void on_warning(void *arg, const char *text)
 {
     (void)arg;
-    fprintf(stderr, "pilot-mpi: %s\n", text);
+    cli_complain(text);
 }
 
 static int read_file(struct gathering *g, struct pilot_error *err)
