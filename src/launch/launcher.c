@@ -34,6 +34,7 @@
 #include "launch/guardian.h"
 #include "launch/memcg.h"
 #include "launch/orphans.h"
+#include "launch/request.h"
 #include "launch/taskdir.h"
 #include "launch/tree.h"
 #include "launch/wire.h"
@@ -652,60 +653,12 @@ void launcher_stop(struct launcher *l)
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
 
-static size_t text_bytes(const char *s)
-{
-    return s != NULL ? strlen(s) + 5 : 4;
-}
-
-/* More than a message may have, and more than the kernel would execute. */
-static bool is_too_large(const struct launch_request *req)
-{
-    size_t bytes = text_bytes(req->id) + text_bytes(req->command) + text_bytes(req->cwd) +
-                   text_bytes(req->stdin_path) + text_bytes(req->cpus);
-
-    for (char *const *v = req->argv; v != NULL && *v != NULL; v++)
-        bytes += text_bytes(*v);
-    for (char *const *v = req->env; v != NULL && *v != NULL; v++)
-        bytes += text_bytes(*v);
-    return bytes + 64 > WIRE_MAX;
-}
-
-static int check_fds(const struct launch_request *req, struct pilot_error *err)
-{
-    if (req->stdio_fd == 0 && req->stderr_fd == 0)
-        return 0;
-    if (req->stdio_fd <= 2 || req->stderr_fd <= 2 || fcntl(req->stdio_fd, F_GETFD) < 0 ||
-        fcntl(req->stderr_fd, F_GETFD) < 0)
-        return err_set(err, PILOT_EINVAL,
-                       "'%s': cannot pass on the descriptors %d and %d: both must "
-                       "be open and above 2",
-                       req->id, req->stdio_fd, req->stderr_fd);
-    if (req->cwd == NULL || req->stdin_path != NULL)
-        return err_set(err, PILOT_EINVAL,
-                       "'%s': with descriptors to pass on, set a directory, and no "
-                       "file for standard input",
-                       req->id);
-    return 0;
-}
-
-static int check_request(const struct launch_request *req, struct pilot_error *err)
-{
-    if (req->id == NULL || req->id[0] == '\0')
-        return err_set(err, PILOT_EINVAL, "a task without an id cannot be started");
-    if (req->argv != NULL ? req->argv[0] == NULL : req->command == NULL)
-        return err_set(err, PILOT_EINVAL, "task '%s': no command", req->id);
-    if (req->cpus != NULL && strlen(req->cpus) >= TASK_CPUS_MAX)
-        return err_set(err, PILOT_EINVAL, "task '%s': list of CPUs longer than %d bytes", req->id,
-                       TASK_CPUS_MAX - 1);
-    return check_fds(req, err);
-}
-
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err)
 {
     struct launch_event attempt = {.key = req->key};
     const struct wire_fds fds = {{req->stdio_fd, req->stderr_fd}, req->stdio_fd != 0 ? 2 : 0};
     const char *cpus = req->cpus != NULL ? req->cpus : "";
-    int rc = check_request(req, err);
+    int rc = request_check(req, err);
 
     if (rc < 0)
         return rc;
@@ -719,7 +672,7 @@ int launcher_run(struct launcher *l, const struct launch_request *req, struct pi
     buf_clear(&l->scratch);
     wire_put_run(&l->scratch, req);
     if (!buf_ok(&l->scratch)) {
-        if (!is_too_large(req))
+        if (!request_is_too_large(req))
             return err_set(err, PILOT_ENOMEM, "task '%s': out of memory", req->id);
         l->running++;
         push_end(l, &attempt, REASON_SPAWN,
