@@ -192,7 +192,7 @@ void head_wait(struct head *h, int64_t until_ms)
         take_signals(h);
 }
 
-/* For now: a disk is full, or slow. */
+/* A disk is full, or so slow that memory would grow with what it is behind. */
 static bool holds_starts(const struct head *h)
 {
     return disk_holds(h) || tell_holds(h);

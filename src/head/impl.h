@@ -337,8 +337,8 @@ void tell_seal(struct head *h, uint64_t barrier);
 void tell_committed(struct head *h, uint64_t committed);
 /* Ends of tasks with this status that are not committed yet, and so not true yet. */
 size_t tell_untold(const struct head *h, enum task_status status);
-/* So much waits to be committed that nothing more is to be started for now: else memory would grow
- * with what the disk is behind. */
+/* So much waits to be committed that nothing more is to be started until it is: else memory would
+ * grow with what the disk is behind. */
 bool tell_holds(const struct head *h);
 /* Tasks that ended so and are committed: what everybody is told of. c: the core's counts. */
 uint64_t tell_count(const struct head *h, const struct sched_counts *c, enum task_status status);

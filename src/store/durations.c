@@ -4,7 +4,6 @@
 #include "store/durations.h"
 
 #include <math.h>
-#include <sqlite3.h>
 
 #include "common/error.h"
 #include "store/internal.h"

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Owns: a connection of its own that can only read. It takes no lock file and migrates nothing, so
  * that it may look while a pilot runs; who uses it must not count on the newest schema. */
-#include <sqlite3.h>
 #include <unistd.h>
 
 #include "common/error.h"
