@@ -5,7 +5,7 @@
 #
 #   sh tests/nightly.sh        after tests/run.sh has built
 #
-# the table of tests/bench in full size (half an hour); 200 random kills; a minute's waiting;
+# 100,000 tasks against the bare loop, with the goal of 0.6; the table of tests/bench in full size (half an hour); 200 random kills; a minute's waiting;
 # the LAMMPS runs in their full length; 20 random kills of trees of 4,095 tasks; 20,000 follow-ups a second
 # through a hook; the mixed file with other seeds; 5 minutes of each fuzz target; half an hour of
 # faults at random.
@@ -28,6 +28,7 @@ try() { # NAME ENVIRONMENT...
 
 echo "==> table"
 python3 "$root/tests/bench/table.py" --check --build "${PILOT_BUILD:-$root/build}" || failed="$failed table"
+try bench PILOT_BENCH_TASKS=100000 PILOT_BENCH_RATIO=0.6
 try idle_cpu PILOT_TEST_IDLE_SECONDS=60
 try kill_resume PILOT_TEST_KILLS=200
 try lammps PILOT_TEST_LAMMPS_STEPS=60000
