@@ -8,7 +8,8 @@
  * claim whose holder is dead is not removed to be made again, since two could do that one after the
  * other; it is outbidden with the next number, and whoever finds a number above his own steps back.
  * Only the highest bidder removes the lower ones. So there is one of the highest number at any
- * time, and it is the holder's.
+ * time, and it is the holder's. Since numbers start again after a clean end, a bidder looks, once
+ * its own claim stands, whether the one that it outbids is still the dead one that it saw.
  *
  * Dead is: on this host, no such process (or one that started at another time); on another host, no
  * beat for a while, by this host's clock alone. A holder that was only stopped finds out before its
@@ -102,7 +103,7 @@ static void describe_place(char *text, size_t size)
     snprintf(text, size, "%s/%s/%s", host.nodename, boot, pids);
 }
 
-enum verdict { ALIVE, DEAD, UNKNOWN };
+enum verdict { ALIVE, DEAD, GONE, UNKNOWN };
 
 /* What can be said of the claim with this text at once. */
 static enum verdict judge(const char *text)
@@ -177,16 +178,18 @@ static void nap(int64_t ms)
     nanosleep(&t, NULL);
 }
 
-/* Looks until it is known: it beats, or has not for silent_ms, or is gone (dead). */
-static enum verdict watch(const char *path, int64_t silent_ms, char holder[HOLDER_MAX])
+/* Looks until it is known: it beats, or has not for silent_ms, or is gone. What it said at first is
+ * left in `first`. */
+static enum verdict watch(const char *path, int64_t silent_ms, char first[CLAIM_MAX],
+                          char holder[HOLDER_MAX])
 {
-    char first[CLAIM_MAX], now[CLAIM_MAX];
+    char now[CLAIM_MAX];
     int64_t start_ms = clock_mono_ms();
     enum verdict verdict;
     bool told = false;
 
     if (!read_claim(path, first))
-        return DEAD;
+        return GONE;
     holder_of(first, holder);
     for (verdict = judge(first); verdict == UNKNOWN; verdict = judge(now)) {
         int64_t waited_ms = clock_mono_ms() - start_ms;
@@ -201,7 +204,7 @@ static enum verdict watch(const char *path, int64_t silent_ms, char holder[HOLDE
         }
         nap(LOOK_MS);
         if (!read_claim(path, now))
-            return DEAD;
+            return GONE;
         holder_of(now, holder);
         if (strcmp(first, now) != 0)
             return ALIVE;
@@ -212,11 +215,11 @@ static enum verdict watch(const char *path, int64_t silent_ms, char holder[HOLDE
 bool claim_is_silent(const char *file, int64_t silent_ms, char holder[HOLDER_MAX])
 {
     unsigned number = newest(file);
-    char path[PATH_MAX];
+    char path[PATH_MAX], text[CLAIM_MAX];
 
     holder[0] = '\0';
     path_of(file, number, path);
-    return number > 0 && watch(path, silent_ms, holder) == DEAD;
+    return number > 0 && watch(path, silent_ms, text, holder) != ALIVE;
 }
 
 /* ---- The own one ------------------------------------------------------------------------------
@@ -296,10 +299,21 @@ static struct claim *claim_new(const char *file, const char *text)
     return c;
 }
 
-/* Makes claim `number`, and removes the lower ones. PILOT_EAGAIN: somebody was there before. */
-static int bid(struct claim *c, unsigned number, struct pilot_error *err)
+/* Takes the own claim away, but not what another has made of that name since. */
+static void withdraw(const struct claim *c)
 {
-    char lower[PATH_MAX];
+    char there[CLAIM_MAX];
+
+    if (read_claim(c->path, there) &&
+        (there[0] == '\0' || strncmp(there, c->text, strlen(c->text)) == 0) && unlink(c->path) != 0)
+        log_debug("%s: %s", c->path, strerror(errno));
+}
+
+/* Makes claim `number`, and removes the lower ones, of which the highest said `dead` (number > 1).
+ * PILOT_EAGAIN: somebody was there before. */
+static int bid(struct claim *c, unsigned number, const char *dead, struct pilot_error *err)
+{
+    char lower[PATH_MAX], there[CLAIM_MAX];
     int fd;
 
     c->number = number;
@@ -320,9 +334,12 @@ static int bid(struct claim *c, unsigned number, struct pilot_error *err)
                        "another place with --workdir or --db",
                        c->path, strerror(errnum));
     }
-    if (c->lost || newest(c->file) != number) {
-        unlink(c->path);
+    path_of(c->file, number - 1, lower);
+    if (c->lost || newest(c->file) != number ||
+        (number > 1 && !(read_claim(lower, there) && strcmp(there, dead) == 0))) {
+        withdraw(c);
         c->lost = false;
+        c->beats = 0;
         return PILOT_EAGAIN;
     }
     for (unsigned i = number - 1; i > 0 && number - i < 100; i--) {
@@ -346,20 +363,24 @@ int claim_take(struct claim **out, const char *file, const char *text, int64_t s
 {
     struct claim *c = claim_new(file, text);
     sigset_t all, before;
-    int rc;
+    int rc = PILOT_EAGAIN;
 
     holder[0] = '\0';
     if (c == NULL || c->file == NULL)
         rc = err_set(err, PILOT_ENOMEM, "memory is short");
-    else
-        do {
-            unsigned number = newest(file);
-            char path[PATH_MAX];
+    while (rc == PILOT_EAGAIN) {
+        unsigned number = newest(file);
+        char path[PATH_MAX], seen[CLAIM_MAX];
+        enum verdict verdict = DEAD;
 
-            path_of(file, number, path);
-            rc = number > 0 && watch(path, silent_ms, holder) != DEAD ? PILOT_EBUSY
-                                                                      : bid(c, number + 1, err);
-        } while (rc == PILOT_EAGAIN);
+        path_of(file, number, path);
+        if (number > 0)
+            verdict = watch(path, silent_ms, seen, holder);
+        if (verdict == DEAD)
+            rc = bid(c, number + 1, seen, err);
+        else if (verdict != GONE) /* else the next look may find another's */
+            rc = PILOT_EBUSY;
+    }
     if (rc < 0) {
         if (c != NULL)
             claim_free(c);
@@ -389,7 +410,7 @@ void claim_release(struct claim *c)
     pthread_cond_signal(&c->wake);
     if (c->threaded)
         pthread_join(c->thread, NULL);
-    if (!c->lost && unlink(c->path) != 0)
-        log_debug("%s: %s", c->path, strerror(errno));
+    if (!c->lost)
+        withdraw(c);
     claim_free(c);
 }
