@@ -84,9 +84,10 @@ static int by_end(const void *a, const void *b)
     return (x->end_ms > y->end_ms) - (x->end_ms < y->end_ms);
 }
 
-/* When the node is expected to have so much free, if that is before limit_ms; else limit_ms.
- * The limit spares most nodes the sorting. Needs s->ends as long as the node's list. */
-static int64_t start_on(struct sched *s, node_id_t id, struct room need, int64_t now_ms,
+/* When the node is expected to have so much free, if that is before limit_ms; else limit_ms. Of
+ * `told` only what somebody said counts, not what was learned. The limit spares most nodes the
+ * sorting. Needs s->ends as long as the node's list. */
+static int64_t start_on(struct sched *s, node_id_t id, struct room need, bool told, int64_t now_ms,
                         int64_t limit_ms)
 {
     const struct node *node = &s->nodes.v[id];
@@ -98,7 +99,7 @@ static int64_t start_on(struct sched *s, node_id_t id, struct room need, int64_t
         struct hold_end end = {expected_end(s, t, now_ms), s->ready.v[t->shape].cores,
                                s->ready.v[t->shape].memory};
 
-        if (end.end_ms >= limit_ms)
+        if (end.end_ms >= limit_ms || (told && !t->timeout_ms))
             continue;
         s->ends[n++] = end;
         then.cores += end.cores;
@@ -131,12 +132,12 @@ static int reserve_ends(struct sched *s, node_id_t only)
 
 /* The node where so much is free soonest; while nobody knows, the one with the most free;
  * then the lowest number. `at`, if it is one, is only left for a node that is strictly sooner. */
-static node_id_t soonest_node(struct sched *s, struct room need, node_id_t at, int64_t now_ms,
-                              int64_t *start_ms)
+static node_id_t soonest_node(struct sched *s, struct room need, bool told, node_id_t at,
+                              int64_t now_ms, int64_t *start_ms)
 {
     node_id_t best = at;
 
-    *start_ms = at == NODE_ID_NONE ? INT64_MAX : start_on(s, at, need, now_ms, INT64_MAX);
+    *start_ms = at == NODE_ID_NONE ? INT64_MAX : start_on(s, at, need, told, now_ms, INT64_MAX);
     for (node_id_t id = 0; id < s->nodes.len; id++) {
         const struct node *node = &s->nodes.v[id];
         int64_t then;
@@ -144,7 +145,7 @@ static node_id_t soonest_node(struct sched *s, struct room need, node_id_t at, i
         if (!node->up || !fits(need, (struct room){node->cores, s->nodes.memory[id].all}) ||
             id == at)
             continue;
-        then = start_on(s, id, need, now_ms, *start_ms);
+        then = start_on(s, id, need, told, now_ms, *start_ms);
         if (then < *start_ms || best == NODE_ID_NONE ||
             (then == INT64_MAX && at == NODE_ID_NONE &&
              node->free_cores > s->nodes.v[best].free_cores))
@@ -185,7 +186,9 @@ static int64_t next_review(const struct sched *s, int64_t start_ms, int64_t now_
     return state_add_ms(now_ms + ahead_ms, grace_ms);
 }
 
-static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
+/* `told`: only if what the running tasks said of themselves tells when it fits; else the task is
+ * remembered. */
+static int make_hold(struct sched *s, uint64_t key, bool told, int64_t now_ms)
 {
     bool review = s->hold.key == key;
     unsigned reviews = review ? s->hold.reviews + (s->hold.reviews < 62) : 0;
@@ -196,8 +199,12 @@ static int make_hold(struct sched *s, uint64_t key, int64_t now_ms)
 
     if (rc < 0)
         return rc;
-    node = soonest_node(s, need, review ? s->hold.node : NODE_ID_NONE, now_ms, &start_ms);
+    node = soonest_node(s, need, told, review ? s->hold.node : NODE_ID_NONE, now_ms, &start_ms);
     BUG_ON(node == NODE_ID_NONE);
+    if (start_ms == INT64_MAX && told) {
+        s->unknown_key = key;
+        return 0;
+    }
     if (!review || node != s->hold.node) {
         s->hold = (struct hold){.key = key, .node = node, .start_ms = start_ms};
         nodes_hold(&s->nodes, node);
@@ -217,27 +224,41 @@ static int refresh_hold(struct sched *s, int64_t now_ms)
 
     if (rc < 0)
         return rc;
-    s->hold.start_ms = start_on(s, s->hold.node, need, now_ms, s->hold.start_ms);
+    s->hold.start_ms = start_on(s, s->hold.node, need, false, now_ms, s->hold.start_ms);
     set_spare(s, now_ms);
     return 0;
+}
+
+/* Until when the first task in order waits before a node is held for it. A look at all that runs
+ * costs about 20 ns for each; it may take a fiftieth of the time. */
+static int64_t patient_until(const struct sched *s, uint64_t key)
+{
+    int64_t since_ms = s->tasks[key_task(key)].since_ms;
+    int64_t look_ms = s->config.look_ms + s->by_status[TASK_RUNNING] / 1000;
+
+    if (s->config.look_ms == 0 || s->unknown_key == key || look_ms > s->config.patience_ms)
+        look_ms = s->config.patience_ms;
+    return state_add_ms(since_ms, look_ms);
 }
 
 int hold_update(struct sched *s, uint64_t key, int64_t now_ms)
 {
     struct task *t = &s->tasks[key_task(key)];
     struct room need = room_of(s, key_task(key));
-    int64_t patient_until;
+    int rc = 0;
 
     if (t->since_ms == NEVER_MS)
         t->since_ms = now_ms;
-    patient_until = state_add_ms(t->since_ms, s->config.patience_ms);
     if (s->hold.key == key && now_ms >= s->hold.review_ms)
-        return make_hold(s, key, now_ms);
+        return make_hold(s, key, false, now_ms);
     /* With nothing smaller about, what comes free next is its own anyway. */
     if (s->hold.key != key && readyq_has_smaller(&s->ready, need.cores, need.memory)) {
-        if (now_ms >= patient_until)
-            return make_hold(s, key, now_ms);
-        s->wake_ms = patient_until;
+        if (now_ms >= patient_until(s, key))
+            rc = make_hold(s, key, now_ms < state_add_ms(t->since_ms, s->config.patience_ms),
+                           now_ms);
+        if (rc < 0 || s->hold.key == key)
+            return rc;
+        s->wake_ms = patient_until(s, key);
     }
     return s->hold.key == KEY_NONE ? 0 : refresh_hold(s, now_ms);
 }

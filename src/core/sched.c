@@ -111,7 +111,7 @@ struct sched *sched_create(const struct sched_config *config)
     if (!s)
         return NULL;
     s->config = *config;
-    s->hold.key = KEY_NONE;
+    s->hold.key = s->unknown_key = KEY_NONE;
     s->wake_ms = INT64_MAX;
     nodes_init(&s->nodes);
     return s;

@@ -24,10 +24,12 @@ struct sched_config {
     unsigned max_running; /* tasks at once; 0: no limit */
     unsigned max_losses;  /* a task fails for good after so many losses; 0: never */
     int64_t patience_ms;  /* a task that does not fit waits so long before a node is held for it */
+    int64_t look_ms;      /* so long where the running tasks say when it fits; 0: patience_ms */
     int64_t deadline_ms;  /* a task that says how long it takes is late, and does not start, when
                            * it could end only after this; 0: there is none */
 };
 #define SCHED_PATIENCE_MS 10000
+#define SCHED_LOOK_MS 100
 
 struct sched_task {
     uint32_t cores;

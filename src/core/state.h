@@ -64,6 +64,7 @@ struct sched {
     struct readyq ready;
     struct nodes nodes;
     struct hold hold;
+    uint64_t unknown_key; /* the task of which no told duration says when it fits */
     task_id_t by_status[TASK_STATUS_COUNT];
     task_id_t blocked, late;
     uint64_t failed; /* tasks that became failed here */

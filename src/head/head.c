@@ -520,6 +520,7 @@ static int start_core(struct head *h, struct pilot_error *err)
     struct sched_config config = {.max_running = h->opt->max_workers,
                                   .max_losses = h->opt->max_lost,
                                   .patience_ms = SCHED_PATIENCE_MS,
+                                  .look_ms = SCHED_LOOK_MS,
                                   .deadline_ms = h->drain_ms != INT64_MAX ? h->drain_ms : 0};
     int64_t now_ms = clock_mono_ms();
     int rc = tasks_check_sizes(h, err);

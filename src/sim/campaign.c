@@ -222,7 +222,8 @@ int campaign_run(const struct campaign_task *tasks, task_id_t count,
                  struct pilot_error *err)
 {
     struct sched_config config = {.max_running = machine->max_running,
-                                  .patience_ms = SCHED_PATIENCE_MS};
+                                  .patience_ms = SCHED_PATIENCE_MS,
+                                  .look_ms = SCHED_LOOK_MS};
     struct run r = {.tasks = tasks, .count = count, .machine = machine, .out = out};
     int rc = 0;
 

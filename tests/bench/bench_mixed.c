@@ -60,7 +60,7 @@ static void make_tasks(struct mixed *m, uint64_t seed, unsigned estimate)
 
 static int64_t run_core(struct mixed *m)
 {
-    struct sched_config config = {.patience_ms = SCHED_PATIENCE_MS};
+    struct sched_config config = {.patience_ms = SCHED_PATIENCE_MS, .look_ms = SCHED_LOOK_MS};
     struct sched_task *batch = calloc(m->tasks, sizeof(*batch));
     struct sched *s = sched_create(&config);
     struct sched_actions out = {0};

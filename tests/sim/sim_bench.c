@@ -213,6 +213,7 @@ int main(int argc, char **argv)
         return 2;
     }
     config.patience_ms = (int64_t)b.patience_ms;
+    config.look_ms = SCHED_LOOK_MS;
     b.s = sched_create(&config);
     b.attempts = calloc(b.tasks, sizeof(*b.attempts));
     if (!b.s || !b.attempts)

@@ -145,7 +145,8 @@ static struct stream stream_run(const struct workload *w, uint64_t seed, int64_t
                        .first_wide = TASK_ID_NONE,
                        .warm_up_ms = 5 * w->longest_ms,
                        .stream_ms = w->wide_tasks * 2 * PATIENCE_MS + 40 * w->longest_ms};
-    struct sched_config config = {.patience_ms = patience_ms};
+    struct sched_config config = {.patience_ms = patience_ms,
+                                  .look_ms = patience_ms < INT64_MAX ? SCHED_LOOK_MS : 0};
     struct sched_counts counts;
 
     t.s = sched_create(&config);

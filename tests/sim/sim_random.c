@@ -326,7 +326,8 @@ static void check_end(struct run *r)
 static struct sched_config random_config(struct run *r)
 {
     static const int64_t patience_ms[] = {0, 100, 1000, INT64_MAX};
-    struct sched_config config = {.patience_ms = patience_ms[random_below(&r->random, 4)]};
+    struct sched_config config = {.patience_ms = patience_ms[random_below(&r->random, 4)],
+                                  .look_ms = random_below(&r->random, 2) * 50};
 
     if (random_below(&r->random, 4) == 0)
         config.max_running = 1 + random_below(&r->random, 6);

@@ -5,9 +5,9 @@
 
 /* Two nodes of 4 cores, full of 1-core tasks 0-7 that started at 0; task 8 needs 4 cores; tasks
  * 9-14 need one. Task 8 was first in order at 0. */
-static struct fixture crowd(int64_t timeout_ms)
+static struct fixture crowd_with(int64_t timeout_ms, int64_t look_ms)
 {
-    struct fixture f = begin();
+    struct fixture f = begin_with((struct sched_config){.patience_ms = 1000, .look_ms = look_ms});
 
     up(&f, 0, 4);
     up(&f, 1, 4);
@@ -21,6 +21,11 @@ static struct fixture crowd(int64_t timeout_ms)
     place(&f);
     expect(&f, "");
     return f;
+}
+
+static struct fixture crowd(int64_t timeout_ms)
+{
+    return crowd_with(timeout_ms, 0);
 }
 
 static void before_its_patience_ends_narrow_tasks_pass_a_wide_one(void **state)
@@ -43,6 +48,26 @@ static void before_its_patience_ends_narrow_tasks_pass_a_wide_one(void **state)
     assert_int_equal(task, 8);
     assert_true(sched_next_ms(f.s, 1000) == INT64_MAX);
     finish(&f);
+}
+
+static void where_it_is_known_when_it_fits_a_node_is_held_soon(void **state)
+{
+    struct fixture known = crowd_with(20000, 100), unknown = crowd_with(0, 100);
+    task_id_t task;
+    node_id_t node;
+
+    (void)state;
+    assert_true(sched_next_ms(known.s, 0) == 100);
+    place_at(&known, 100);
+    assert_true(sched_get_hold(known.s, &task, &node));
+    assert_int_equal(task, 8);
+    place_at(&unknown, 100);
+    assert_false(sched_get_hold(unknown.s, &task, &node));
+    assert_true(sched_next_ms(unknown.s, 100) == 1000); /* it is not looked for again and again */
+    place_at(&unknown, 1000);
+    assert_true(sched_get_hold(unknown.s, &task, &node));
+    finish(&known);
+    finish(&unknown);
 }
 
 static void while_nothing_is_known_the_held_node_drains(void **state)
@@ -383,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(before_its_patience_ends_narrow_tasks_pass_a_wide_one),
+        cmocka_unit_test(where_it_is_known_when_it_fits_a_node_is_held_soon),
         cmocka_unit_test(while_nothing_is_known_the_held_node_drains),
         cmocka_unit_test(a_held_node_takes_nothing_that_would_end_too_late),
         cmocka_unit_test(a_task_that_ends_in_time_may_use_the_held_node),
