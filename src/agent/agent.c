@@ -42,7 +42,7 @@
  */
 enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, RELEASED, DISMISSED, ORPHANED };
 
-#define STARTING_MS 600000 /* silence of the head before tasks run, at most */
+#define STARTING_MS 600000 /* silence of the head before tasks run, where bells do not arrive */
 #define LEAVING_MS 1000    /* for the last frames to get out of our hands */
 #define REFUSED_BEATS 3    /* silent for so many heartbeats, and its port is closed: it has died */
 #define FRAME_FULL 65536   /* bytes; a frame this long is sent before more is put in */
@@ -373,8 +373,6 @@ static void handle_welcome(struct agent *a, struct rd *body)
     a->end_ms = a->site.left_ms == INT64_MAX ? INT64_MAX : clock_mono_ms() + a->site.left_ms;
     log_set_origin(a->site.role == ROLE_AGENT && transport_rank(a->transport) != 0 ? a->site.node
                                                                                    : NULL);
-    if (a->site.heartbeat_ms > 0)
-        transport_beat(a->transport, a->site.heartbeat_ms);
     if (a->site.role == ROLE_SURPLUS) {
         launcher_stop(a->launcher);
         a->launcher = NULL;
@@ -582,16 +580,17 @@ static void take_requests(struct agent *a, int64_t now_ms)
     }
 }
 
-/* How long the head may be silent; 0: for ever. Before tasks run it may be reading a long file, or
- * be in a program of the user's, and does not ping; unless its bells come through, for these are
- * rung whatever it does. */
+/* How long the head may be silent; 0: for ever. Until it welcomes us it waits for others and pings.
+ * Between that and the first task it may be reading a long file, or be in a program of the user's,
+ * and does not ping; unless its bells come through, for these are rung whatever it does. */
 static int64_t patience_ms(const struct agent *a)
 {
     if (transport_rank(a->transport) == 0)
         return 0; /* our own head */
-    if (a->state == GREETING || a->site.silence_ms > STARTING_MS)
+    if (a->site.silence_ms > STARTING_MS)
         return STARTING_MS;
-    if (a->state == WORKING || transport_signs(a->transport, 0).heard_ms > 0)
+    if (a->state == GREETING || a->state == WORKING ||
+        transport_signs(a->transport, 0).heard_ms > 0)
         return a->site.silence_ms;
     return STARTING_MS;
 }
@@ -603,11 +602,13 @@ static void look_at_clock(struct agent *a, int64_t now_ms)
 {
     int64_t silence_ms = patience_ms(a);
 
-    if (a->state == WORKING && silence_ms > 0 && now_ms - a->turned_ms > silence_ms) {
-        log_warn("this node was stopped for %.0f s", (double)(now_ms - a->turned_ms) / 1000);
-        a->asking = true;
-        a->heard_ms = now_ms;
-        msg_put_empty(&a->out, MSG_ASK);
+    if (silence_ms > 0 && now_ms - a->turned_ms > silence_ms) {
+        a->heard_ms = now_ms; /* silence that nobody listened to */
+        if (a->state == WORKING) {
+            log_warn("this node was stopped for %.0f s", (double)(now_ms - a->turned_ms) / 1000);
+            a->asking = true;
+            msg_put_empty(&a->out, MSG_ASK);
+        }
     }
     a->turned_ms = now_ms;
 }
@@ -621,7 +622,7 @@ static void keep_alive(struct agent *a, int64_t now_ms)
         return;
     head = transport_signs(a->transport, 0);
     silent_ms = now_ms - (head.heard_ms > a->heard_ms ? head.heard_ms : a->heard_ms);
-    if (head.refused && silent_ms > REFUSED_BEATS * a->site.heartbeat_ms && a->state != GREETING) {
+    if (head.refused && silent_ms > REFUSED_BEATS * a->site.heartbeat_ms) {
         log_error("the head has died; killing this node's tasks and leaving");
         give_up_head(a);
     } else if (silent_ms > silence_ms) {
@@ -695,6 +696,10 @@ int agent_create(struct agent **out, const struct agent_config *config, struct p
     a->transport = config->transport;
     a->launcher = config->launcher;
     a->environ_before = config->environ_before;
+    a->site.heartbeat_ms = config->heartbeat_ms; /* until WELCOME says it */
+    a->site.silence_ms = config->lost_after_ms;
+    if (config->heartbeat_ms > 0)
+        transport_beat(a->transport, config->heartbeat_ms);
     buf_init(&a->out);
     strmap_init(&a->xml);
     msg_put_hello(&a->out, hello);

@@ -19,6 +19,9 @@ struct agent_config {
     struct transport *transport; /* to the head, which is peer 0; not owned */
     struct launcher *launcher;   /* owned from here on */
     char *const *environ_before; /* of before MPI_Init; must outlive the agent */
+    /* Before the head has said how long it may be silent and how often we are to speak, which it
+     * does in its WELCOME. 0: it is in this process. */
+    int64_t heartbeat_ms, lost_after_ms;
 };
 
 /* Sends HELLO. The rest happens in agent_turn. */

@@ -187,7 +187,7 @@ struct head {
     unsigned node_count;
     struct rank *ranks;
     int rank_count;
-    int64_t surplus_pinged_ms, listened_ms;
+    int64_t others_pinged_ms, listened_ms;
     unsigned cores; /* used, over all nodes */
     bool virtual_cores;
     bool lost_ranks, released;

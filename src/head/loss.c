@@ -124,7 +124,9 @@ static void check(struct head *h, int rank, int64_t now_ms)
     }
 }
 
-static void ping_nodes(struct head *h, int64_t now_ms)
+/* Nodes, and ranks that are none: surplus ones, and at the start those that have said HELLO and
+ * wait for the others to do so. */
+static void ping(struct head *h, int64_t now_ms)
 {
     for (unsigned i = 0; i < h->node_count; i++) {
         struct node *n = &h->nodes[i];
@@ -133,11 +135,11 @@ static void ping_nodes(struct head *h, int64_t now_ms)
             n->out.len == 0 && now_ms - n->sent_ms >= h->opt->heartbeat_ms)
             msg_put_empty(&n->out, MSG_PING);
     }
-    if (now_ms - h->surplus_pinged_ms < h->opt->heartbeat_ms)
+    if (now_ms - h->others_pinged_ms < h->opt->heartbeat_ms)
         return;
-    h->surplus_pinged_ms = now_ms;
+    h->others_pinged_ms = now_ms;
     for (int i = 1; i < h->rank_count; i++)
-        if (!h->ranks[i].is_agent && !h->ranks[i].lost && h->ranks[i].node != NODE_ID_NONE)
+        if (!h->ranks[i].is_agent && !h->ranks[i].lost && h->ranks[i].hello != NULL)
             ranks_tell(h, i, MSG_PING);
 }
 
@@ -147,9 +149,9 @@ void loss_turn(struct head *h, int64_t now_ms)
         return;
     forgive(h, now_ms);
     for (int i = 1; i < h->rank_count; i++)
-        if (!h->ranks[i].lost && !h->ranks[i].gone && h->ranks[i].node != NODE_ID_NONE)
+        if (!h->ranks[i].lost && !h->ranks[i].gone && h->ranks[i].hello != NULL)
             check(h, i, now_ms);
-    ping_nodes(h, now_ms);
+    ping(h, now_ms);
 }
 
 int64_t loss_next_ms(const struct head *h)

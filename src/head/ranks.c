@@ -219,7 +219,7 @@ static void serve_until(struct head *h, done_f *done, int64_t until_ms)
 static bool all_said_hello(const struct head *h)
 {
     for (int i = 0; i < h->rank_count; i++)
-        if (h->ranks[i].hello == NULL)
+        if (h->ranks[i].hello == NULL && !h->ranks[i].lost)
             return false;
     return true;
 }
@@ -282,6 +282,8 @@ static int form_nodes(struct head *h, struct pilot_error *err)
         struct node *n;
         int rc;
 
+        if (h->ranks[i].lost)
+            continue;
         if (m == NULL) {
             if (h->stop == STOP_NOT)
                 log_warn("rank %d did not answer within %d s; going on without it", i,

@@ -21,6 +21,10 @@
 #include "lib/task_json.h"
 #include "transport/transport.h"
 
+#define INIT_LOSSES 8    /* MPI_Init may take so many times --lost-after, */
+#define INIT_MIN_S 20    /* but no less than this: rank 0 may first ask for the walltime, */
+#define INIT_MAX_S 86400 /* and no more than this */
+
 extern char **environ;
 
 #define API __attribute__((visibility("default")))
@@ -88,13 +92,27 @@ static int copy_options(struct pilot *p, const struct pilot_options *o, struct p
 
 static int join_as_agent(struct pilot *p, struct launcher *launcher, struct pilot_error *err)
 {
-    struct agent_config config = {
-        .transport = p->mpi, .launcher = launcher, .environ_before = p->environ_before};
+    struct agent_config config = {.transport = p->mpi,
+                                  .launcher = launcher,
+                                  .environ_before = p->environ_before,
+                                  .heartbeat_ms = p->opt.heartbeat_ms,
+                                  .lost_after_ms = p->opt.lost_after_ms};
     int rc = agent_create(&p->agent, &config, err);
 
     if (rc < 0)
         launcher_stop(launcher);
     return rc;
+}
+
+/* How long MPI_Init may take. Ranks do not start all at the same moment, and nobody can tell who is
+ * late from who has died: hence not --lost-after, but enough times as much. */
+static unsigned init_limit_s(const struct pilot *p)
+{
+    int64_t limit_s = p->opt.lost_after_ms * INIT_LOSSES / 1000;
+
+    if (limit_s < INIT_MIN_S)
+        return INIT_MIN_S;
+    return limit_s > INIT_MAX_S ? INIT_MAX_S : (unsigned)limit_s;
 }
 
 /* Started by srun, Open MPI binds the process to one core inside MPI_Init. That is no allocation:
@@ -106,7 +124,7 @@ static int open_mpi(struct pilot *p, struct pilot_error *err)
     int rc;
 
     head_block_signals();
-    rc = transport_mpi_open(&p->mpi, err);
+    rc = transport_mpi_open(&p->mpi, init_limit_s(p), err);
     if (rc == 0 && size > 0)
         syscall(SYS_sched_setaffinity, 0, (size_t)size, mask);
     return rc;

@@ -87,6 +87,48 @@ struct mpi {
     struct beat *beat; /* NULL: none */
 };
 
+/* ---- What waits for all ranks ---------------------------------------------------------------- */
+
+/* MPI_Init and MPI_Finalize do, and no call of MPI tells that one of them is lost. So the process
+ * ends when they take too long. */
+static volatile sig_atomic_t status_of_alarm;
+static const char *volatile words_of_alarm;
+
+static void on_alarm(int signal_number)
+{
+    const char *words = words_of_alarm;
+    ssize_t written = 0;
+
+    (void)signal_number;
+    if (words != NULL)
+        written = write(STDERR_FILENO, words, strlen(words));
+    (void)written;
+    _exit(status_of_alarm);
+}
+
+static void bound_begin(unsigned seconds, int status, const char *words)
+{
+    struct sigaction act = {.sa_handler = on_alarm};
+    sigset_t set;
+
+    fflush(NULL);
+    status_of_alarm = status;
+    words_of_alarm = words;
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    sigaction(SIGALRM, &act, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    alarm(seconds);
+}
+
+static void bound_end(void)
+{
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
+}
+
+/* ---- Sending --------------------------------------------------------------------------------- */
+
 static struct mpi *self(struct transport *t)
 {
     return (struct mpi *)t;
@@ -443,29 +485,6 @@ static bool mpi_idle(struct transport *t)
     return !other_sends_pending(self(t));
 }
 
-static volatile sig_atomic_t status_of_alarm;
-
-static void on_alarm(int signal_number)
-{
-    (void)signal_number;
-    _exit(status_of_alarm);
-}
-
-/* A peer may be lost between its last word and MPI_Finalize, which then waits for it. */
-static void bound_the_end(int status)
-{
-    struct sigaction act = {.sa_handler = on_alarm};
-    sigset_t set;
-
-    fflush(NULL);
-    status_of_alarm = status;
-    sigemptyset(&set);
-    sigaddset(&set, SIGALRM);
-    sigaction(SIGALRM, &act, NULL);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    alarm(TRANSPORT_CLOSE_S);
-}
-
 static void mpi_close(struct transport *t, bool orderly, int status)
 {
     struct mpi *m = self(t);
@@ -477,12 +496,12 @@ static void mpi_close(struct transport *t, bool orderly, int status)
         pmix_leave(status);
         return; /* MPI may still use the buffers; the process ends with _exit */
     }
-    bound_the_end(status);
+    /* A peer may be lost between its last word and this. */
+    bound_begin(TRANSPORT_CLOSE_S, status, NULL);
     while (m->out_count > 0)
         reap_sends(m);
     MPI_Finalize();
-    alarm(0);
-    signal(SIGALRM, SIG_DFL);
+    bound_end();
     free(m->current);
     while (m->first != NULL) {
         struct in *in = m->first;
@@ -511,10 +530,10 @@ static const struct transport_ops mpi_ops = {
     .close = mpi_close,
 };
 
-int transport_mpi_open(struct transport **out, struct pilot_error *err)
+int transport_mpi_open(struct transport **out, unsigned init_s, struct pilot_error *err)
 {
     struct mpi *m = calloc(1, sizeof(*m));
-    int flag = 0, provided;
+    int flag = 0, provided, rc;
 
     if (m == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory");
@@ -525,7 +544,12 @@ int transport_mpi_open(struct transport **out, struct pilot_error *err)
                        "MPI is initialised already: create the pilot before MPI_Init, it does that "
                        "itself");
     }
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+    bound_begin(init_s, PILOT_EXIT_PILOT,
+                "pilot-mpi: error: MPI_Init does not end: a rank has died in it, or was never "
+                "started (a longer --lost-after waits longer)\n");
+    rc = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    bound_end();
+    if (rc != MPI_SUCCESS) {
         free(m);
         return err_set(err, PILOT_ESYS, "MPI_Init failed; is this the MPI that started the job?");
     }

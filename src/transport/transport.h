@@ -22,8 +22,10 @@ struct transport;
  * only. PILOT_EINVAL: by srun, with several tasks, but without PMI; err says what to do. */
 int transport_launched(struct pilot_error *err);
 
-/* MPI_Init and what belongs to it. PILOT_ESTATE: MPI is initialised already. */
-int transport_mpi_open(struct transport **out, struct pilot_error *err);
+/* MPI_Init and what belongs to it. PILOT_ESTATE: MPI is initialised already. MPI_Init waits for all
+ * ranks: when it takes longer than init_s seconds, one is held for dead, and the process ends, with
+ * PILOT_EXIT_PILOT and a word on standard error. */
+int transport_mpi_open(struct transport **out, unsigned init_s, struct pilot_error *err);
 
 /* Two ends that see each other as peer 0. */
 int transport_inproc_open(struct transport **a, struct transport **b, struct pilot_error *err);

@@ -6,6 +6,14 @@
 # Short times, so that a test is short. An agent gives the head up after two thirds of the second.
 LOSS_FLAGS=(--heartbeat 0.2 --lost-after 2 --grace 1)
 
+# What strikes a rank at a certain moment of its start (at_start.c): put before a launcher.
+AT_START_LIB=${AT_START_LIB:-${PILOT_BUILD:-$ROOT/build}/tests/integration/libat_start.so}
+struck=()
+strike() { # "RANK MOMENT DEED,..."; none: nothing
+    [ -e "$AT_START_LIB" ] || skip "$AT_START_LIB is not built (cmake -DPILOT_TESTS=ON)"
+    struck=(${1:+env "AT_START=$1" "LD_PRELOAD=$AT_START_LIB"})
+}
+
 # Tasks that say when they run: every 0.1 s a line "ID ATTEMPT NODE NANOSECONDS" in pilot_runs/ticks,
 # until the file pilot_runs/go or pilot_runs/go-ID-ATTEMPT is there.
 ticking() { # COUNT

@@ -16,7 +16,7 @@ mpi() { # RANKS [OPTIONS OF MPIRUN] -- ARGS OF THE PILOT
     shift
     while [ "$1" != -- ]; do options+=("$1") && shift; done
     shift
-    start mpirun --oversubscribe -np "$ranks" "${options[@]}" "${as_node[@]}" "$PILOT" --cores $((2 * ranks)) "${LOSS_FLAGS[@]}" "$@"
+    start "${struck[@]}" mpirun --oversubscribe -np "$ranks" "${options[@]}" "${as_node[@]}" "$PILOT" --cores $((2 * ranks)) "${LOSS_FLAGS[@]}" "$@"
 }
 
 test_an_agent_is_killed() {
@@ -180,6 +180,53 @@ assert_nothing_left_of_the_pilot() { # SECONDS
         describe $(marked) >&2
         fail "still there after $1 s (above)"
     fi
+}
+
+# It dies before it has welcomed the others: they leave all the same, as soon as they miss it. In
+# MPI_Init nobody can; that one is bounded (20 s here), for mpirun does not end it.
+test_rank_0_is_killed_at_its_start() {
+    local moment
+    ticking 4
+    for moment in init heard enter; do
+        strike "0 $moment die"
+        mpi 3 --enable-recovery -- tasks.json
+        finish $([ $moment = enter ] && echo 30 || echo 10)
+        assert_nothing_left
+        assert_absent pilot_runs/ticks
+    done
+    assert_contains err "MPI_Init does not end"
+}
+
+# It lives as long as it reads its tasks, however long that takes; and then it dies.
+test_rank_0_is_killed_while_it_reads_its_tasks() {
+    mkfifo tasks.fifo
+    mpi 3 --enable-recovery -- tasks.fifo
+    exec 3>tasks.fifo # returns when it begins to read
+    echo '{"id": "a", "command": "true"}' >&3
+    sleep 4 # twice --lost-after
+    assert_eq "what others say of it" "" "$(cat err)"
+    kill -9 "$(rank_pid 0)"
+    exec 3>&-
+    assert_nothing_left_of_the_pilot 6
+    finish 10
+    assert_nothing_left
+}
+
+# Who has said HELLO waits for the last to do so, longer than --lost-after, because it hears of rank 0;
+# and who dies meanwhile is missed at once, not when all have come.
+test_an_agent_is_late_and_another_dies() {
+    ticking 4
+    strike "3 init 4,2 said die"
+    mpi 4 --enable-recovery -- tasks.json
+    must_wait_until 15 said "rank 2, which ran nothing, is lost: the process of rank 2 has died"
+    assert_eq "what was shown before all had come" "" "$(cat out)"
+    must_wait_until 15 all_tick 4
+    go
+    finish 20
+    assert_contains out "3 nodes"
+    assert_lacks err "from the head"
+    assert_all_completed 4 0
+    assert_nothing_left
 }
 
 test_mpirun_is_killed() {
