@@ -17,7 +17,7 @@ slurm() { # NODES ARGS OF THE PILOT
     local nodes=$1
     shift
     # shellcheck disable=SC2086
-    start "${in_cluster[@]}" srun -N "$nodes" $SRUN_FLAGS "$PILOT" "${LOSS_FLAGS[@]}" "$@"
+    start "${struck[@]}" "${in_cluster[@]}" srun -N "$nodes" $SRUN_FLAGS "$PILOT" "${LOSS_FLAGS[@]}" "$@"
 }
 
 no_jobs() { [ -z "$(cluster run squeue -h)" ]; }
@@ -208,6 +208,21 @@ test_rank_0_is_killed() {
     [ "$status" != 0 ] || fail "srun ended with status 0"
     assert_nothing_left
     resume_the_rest 6
+}
+
+# Before it has welcomed the others; in MPI_Init, which is bounded (20 s here).
+test_rank_0_is_killed_at_its_start() {
+    local moment
+    ticking 4
+    for moment in init enter; do
+        strike "0 $moment die"
+        slurm 3 tasks.json
+        finish $([ $moment = enter ] && echo 40 || echo 15)
+        [ "$status" != 0 ] || fail "srun ended with status 0"
+        assert_nothing_left
+        must_wait_until 30 no_jobs
+    done
+    assert_contains err "MPI_Init does not end"
 }
 
 # The node of rank 0 crashes: no closed port, no word, only silence.
