@@ -12,6 +12,7 @@
 #   --keep         keep the rounds' files also when nothing was found
 #   --ways LIST, --faults LIST  instead of any, with commas: srun,alone and kill-rank0,cut-long; the
 #                  names are those of the lines
+#   --early LIST   instead of any, these while the ranks start, one a start
 #   --scale F --lost-after S    length of the tasks, and of the pilot's patience with a silent node
 #
 # A line a round: its number and seed, the way of starting the pilot, the faults, the result. Exit

@@ -329,7 +329,8 @@ def files_left(workdir, db, small_disk):
                 found.append("left: %s" % os.path.join(directory, name))
     for top, _, names in os.walk(os.path.join(workdir, ".pilot")):
         for name in names:
-            # The topology files of a node's cores are made once and used by every start.
-            if not (name.startswith("cpus-") and name.endswith(".xml")):
+            # The topology files of a node's cores are made once and used by every start. Packs are results.
+            if not (name.startswith("cpus-") and name.endswith(".xml") or
+                    name.startswith("output-") and name.endswith(".pack")):
                 found.append("left: %s" % os.path.join(top, name))
     return found

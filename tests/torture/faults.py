@@ -91,12 +91,24 @@ def kill_whole(rnd):
     return pilots and "%d pilots" % len(pilots)
 
 
-def kill_launcher(rnd):
-    """All of mpirun's or srun's own processes. What Slurm has of the job is cancelled a moment later,
-    as its user would."""
+def launchers(rnd):
     names = ("mpirun", "orterun", "orted", "srun", "salloc")
-    hit = [p for p in rnd.machine.processes()
-           if os.path.basename(p.argv[0] if p.argv else "") in names and not p.variable("PILOT_TASK_ID")]
+    return [p for p in rnd.machine.processes()
+            if os.path.basename(p.argv[0] if p.argv else "") in names and not p.variable("PILOT_TASK_ID")]
+
+
+def kill_launcher(rnd):
+    """All of mpirun's or srun's own processes, on all nodes. Nobody says anything to Slurm."""
+    hit = launchers(rnd) + rnd.machine.step_daemons()
+    for p in hit:
+        kill(p.pid, signal.SIGKILL)
+    return hit and " ".join(sorted({os.path.basename(p.argv[0]).strip(":") for p in hit}))
+
+
+def kill_srun(rnd):
+    """Only what the user has started: the step goes on without it. The job is cancelled a moment later,
+    as its user would."""
+    hit = launchers(rnd)
     for p in hit:
         kill(p.pid, signal.SIGKILL)
     rnd.later(rnd.rng.uniform(0, 2), "scancel", rnd.machine.cancel_jobs)
@@ -251,7 +263,7 @@ ANY = [("kill-rank0", kill_head, 2), ("kill-guardian", kill_guardian, 2), ("kill
 MPIRUN = [("kill-launcher", kill_launcher, 2), ("term-mpirun", term_mpirun, 2), ("kill-agent", kill_agent, 1)]
 NODES = [("kill-agent", kill_agent, 3), ("stop-short", stop_agent_short, 2), ("stop-long", stop_agent_long, 2),
          ("crash", crash, 3), ("cut-short", cut_short, 2), ("cut-long", cut_long, 2), ("cut-rank0", cut_head, 1)]
-SLURM = [("kill-launcher", kill_launcher, 2), ("scancel", scancel, 1), ("scancel-term", scancel_term, 1)]
+SLURM = [("kill-launcher", kill_launcher, 2), ("kill-srun", kill_srun, 1), ("scancel", scancel, 1), ("scancel-term", scancel_term, 1)]
 
 MENUS = {
     "alone": ANY,
@@ -260,6 +272,20 @@ MENUS = {
     "srun": ANY + SLURM + NODES,
     "srun-plain": ANY + SLURM + NODES,
 }
+
+
+# What is of no use, or has nothing to hit, while the ranks start.
+LATE_ONLY = {"kill-slot", "kill-task", "full-disk", "add"}
+EARLY_STARTS, EARLY_S = 3, 2.0  # how many starts may have one, how long the ranks start
+
+
+def draw_early(rng, way, names=None):
+    """For each of the first starts (seconds after its first rank has appeared, name), or None."""
+    menu = [m for m in MENUS[way] if m[0] not in LATE_ONLY]
+    if names:
+        return [(rng.uniform(0, EARLY_S), name) for name in names]
+    return [(rng.uniform(0, EARLY_S), rng.choices([m[0] for m in menu], [m[2] for m in menu])[0])
+            if rng.random() < 0.4 else None for _ in range(EARLY_STARTS)]
 
 
 def draw(rng, way, names=None):

@@ -140,6 +140,18 @@ class Machine:
                 kill(p.pid, 9)
             time.sleep(0.1)
 
+    def step_daemons(self):
+        """Slurm's processes for the steps on our nodes. They have no marker: Slurm starts them."""
+        out = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                p = Process(int(name))
+            except (OSError, IndexError, ValueError):
+                continue
+            if p.state != "Z" and p.argv and p.argv[0].startswith("slurmstepd") and self.node_of(p):
+                out.append(p)
+        return out
+
     # ---- The cluster -----------------------------------------------------------------------------
 
     def cluster(self, *args, check=False, timeout=120, **more):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Owns: the rounds of the torture test. A round draws a workload, a way of starting the pilot and
-faults; starts the pilot, does the faults when their share of the tasks has started, resumes whatever
-ended too early, until everything has ended; and hands what it knows to the audit.
+faults; starts the pilot, does the faults, some while the ranks start, the others when their share of
+the tasks has started; resumes whatever ended too early, until everything has ended; and hands what it
+knows to the audit.
 
 tests/torture.sh starts this, and brings the cluster up and down.
 """
@@ -25,6 +26,9 @@ CORES = {"alone": 2, "mpirun": 2}  # 8 otherwise
 SHOWN = re.compile(r"(?:✓|\bok) (\S+) \(")
 UP = re.compile(r"pilot-mpi \d")  # the first line, with the version and the nodes
 STARTS_MAX = 15
+# Seconds after the last rank has gone in which a launcher is to end. Slurm looks for a node that has
+# crashed for SlurmdTimeout, and asks one whose step daemon was killed several times.
+LAUNCHER_S = {"srun": 45, "srun-plain": 45}
 
 
 class Hang(Exception):
@@ -51,9 +55,12 @@ class Round:
         if self.hooked:
             workload.draw_follow_ups(self.rng, self.tasks, 0.1)
         self.plan = faults.draw(self.rng, self.way, options.faults)
+        self.early = faults.draw_early(self.rng, self.way, options.early)
+        self.kept = self.rng.choice(["files", "files", "packed", "packed", "merged"])  # output
         self.killed, self.adds, self.adding, self.broken, self.stops = [], [], [], set(), 0
         self.repairs = []  # (when, what, function)
         self.starts, self.findings, self.done = 0, [], []
+        self.struck = []  # the faults of this start
         self.snapshots, self.shown = [], set()
         self.launchers = set()  # pids of mpirun
         self.jobids = set()  # as Open MPI has them in the names of shared memory
@@ -91,7 +98,8 @@ class Round:
 
     def pilot_arguments(self):
         args = [self.options.pilot, "--workdir", self.workdir, "--db", self.db, "--verbose", "--grace", "1",
-                "--heartbeat", str(self.lost_after / 10), "--lost-after", str(self.lost_after)]
+                "--heartbeat", str(self.lost_after / 10), "--lost-after", str(self.lost_after),
+                "--output", self.kept]
         if self.hooked:
             hook = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torture_hook.py")
             args += ["--on-complete", "exec python3 %s %s %s" % (hook, self.options.task, self.journals)]
@@ -123,10 +131,11 @@ class Round:
                 self.log(item[1])
                 item[2]()
 
-    def fault(self, name):
+    def fault(self, name, words=""):
         hit = faults.act(self, name)
         self.log("%s: %s" % (name, hit or "nothing to hit"))
-        self.done.append("%s%s" % (name, "" if hit else "(-)"))
+        self.struck.append(name)
+        self.done.append("%s%s%s" % (name, words, "" if hit else "(-)"))
 
     def poll_adds(self):
         for item in list(self.adding):
@@ -144,6 +153,8 @@ class Round:
     def watch(self, process):
         """Until the launcher has ended; with its faults, each at its time."""
         last, moved = None, time.monotonic()
+        early, seen = self.early[self.starts - 1] if self.starts <= len(self.early) else None, None
+        self.struck = []
         total = len(self.tasks)
         while process.poll() is None:
             time.sleep(0.03)
@@ -157,8 +168,13 @@ class Round:
             if self.plan and share >= self.plan[0][0] and self.is_up():
                 self.fault(self.plan.pop(0)[1])
                 moved = time.monotonic()
+            if early and seen is None and self.machine.ranks():
+                seen = time.monotonic()
+            if early and seen is not None and time.monotonic() >= seen + early[0]:
+                self.fault(early[1], "@%.1f" % early[0])
+                early, moved = None, time.monotonic()
             silent = time.monotonic() - moved
-            if silent > 8 and not self.machine.ranks():
+            if silent > LAUNCHER_S.get(self.way, 8) and not self.machine.ranks():
                 self.end_launcher(process)
             if silent > self.options.patience:
                 raise Hang("nothing has happened for %d s" % silent)
@@ -174,15 +190,16 @@ class Round:
         self.jobids |= {"%x" % int(p.variable("PMIX_NAMESPACE", "0")) for p in self.machine.ranks()}
 
     def is_up(self):
-        """Before rank 0 has welcomed the others, its death leaves them waiting: see what
-        docs/guarantees.md does not promise."""
         with open(self.output(), errors="replace") as f:
             return UP.search(f.read(4000)) is not None and self.machine.head() is not None
 
     def end_launcher(self, process):
-        """An mpirun whose last rank has gone can wait for ever: its own fault, and known. Slurm holds a
-        step until its node has answered."""
+        """The ranks have gone and it stays. That mpirun does so when it has lost a node is known; see
+        docs/guarantees.md."""
         self.log("the ranks have gone; ending the launcher")
+        if not (self.way == "mpirun-nodes" and any(n.startswith(("crash", "cut")) for n in self.struck)):
+            self.findings.append("the launcher of start %d does not end; faults in it: %s" %
+                                 (self.starts, " ".join(self.struck) or "none"))
         for p in self.machine.processes():
             if os.path.basename((p.argv or [""])[0]) in ("mpirun", "orted", "salloc", "srun"):
                 kill(p.pid, 9)
@@ -202,7 +219,6 @@ class Round:
             time.sleep(0.05)
             self.repair()
         deadline = self.lost_after * 2 + 12
-        self.machine.cancel_jobs()
         for process, _ in self.adding:
             try:
                 process.wait(20)
@@ -210,10 +226,12 @@ class Round:
                 self.findings.append("add did not end though its pilot had")
                 process.kill()
         self.poll_adds()
-        left = self.machine.wait_for_none(deadline)
+        # MPI_Init is bounded by more. All this without Slurm's help: it might never be asked.
+        left = self.machine.wait_for_none(max(deadline, 8 * self.lost_after + 5, 25))
         if left:
             self.findings += ["process left after start %d: %s" % (self.starts, p.describe()) for p in left[:5]]
             self.machine.kill_all()
+        self.machine.cancel_jobs()
         while self.machine.jobs():
             time.sleep(0.2)
             deadline -= 0.2
@@ -287,6 +305,7 @@ class Round:
         else:
             self.findings.append("%d starts were not enough" % self.starts)
         self.sweep()
+        self.read_outputs()
         self.judge()
         return self.findings
 
@@ -314,6 +333,17 @@ class Round:
             self.findings.append("a resume with nothing to do ended with %d, not %d, and started %d tasks" %
                                  (status, wanted, self.progress() - before))
 
+    def read_outputs(self):
+        """Some of those that wrote: it is all there, however it is kept."""
+        tasks, _ = audit.read_state(self.db)
+        wrote = [t for t in self.tasks if t.kind == "write" and tasks.get(t.id, {}).get("status") == "completed"]
+        for task in self.rng.sample(wrote, min(10, len(wrote))):
+            done = subprocess.run([self.machine.pilot, "logs", task.id, "--workdir", self.workdir, "--db", self.db],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+            if done.returncode != 0 or done.stdout != b"x" * task.number:
+                self.findings.append("what %s wrote (%d bytes, --output=%s) is not what can be read: status %d, %d bytes, %r" %
+                                     (task.id, task.number, self.kept, done.returncode, len(done.stdout), done.stdout[-150:]))
+
     def judge(self):
         record = audit.Record(list(self.tasks), self.workdir, self.db, self.journals)
         for added in self.adds:
@@ -323,15 +353,18 @@ class Round:
         record.snapshots, record.shown = self.snapshots, self.shown
         self.findings += audit.audit(record)
         self.findings += audit.files_left(self.workdir, self.db, self.small_disk)
-        self.findings += ["left: %s" % p for p in self.machine.temporary_files() if not self.of_mpi(p)]
+        self.findings += ["left: %s" % p for p in self.machine.temporary_files() if not self.of_launcher(p)]
         self.machine.remove_temporary_files()
 
-    def of_mpi(self, path):
-        """Is this of an mpirun that we have killed, for the pilot's own ranks? That of the tasks' own is
-        not excused: they are the pilot's to end in order."""
+    def of_launcher(self, path):
+        """Is this of an mpirun or a step daemon that we have killed, for the pilot's own ranks? That of the
+        tasks' own is not excused: they are the pilot's to end in order."""
         parts = path.split("/")
+        killed = any(n.startswith("kill-launcher") for n in self.done)
+        if parts[2].startswith("spmix_appdir_"):
+            return killed
         if parts[2] == "shm" or len(parts) > 3 and parts[3].startswith("vader_segment."):
-            return "kill-launcher" in self.done and parts[3].split(".")[3] in self.jobids
+            return killed and parts[3].split(".")[3] in self.jobids
         if not parts[2].startswith("ompi."):
             return False
         return len(parts) < 4 or parts[3].startswith("jf.") or parts[3] in ["pid.%d" % n for n in self.launchers]
@@ -348,6 +381,7 @@ def parse(argv):
     p.add_argument("--round", type=int, help="only this one")
     p.add_argument("--ways", type=lambda text: text.split(","), default=WAYS, help="of starting the pilot")
     p.add_argument("--faults", type=lambda text: text.split(","), help="these, at moments by the seed")
+    p.add_argument("--early", type=lambda text: text.split(","), help="these, each while the ranks of a start start")
     for name in ("pilot", "task", "mpi-program", "base", "small-disk", "vcluster", "cluster-dir", "marker"):
         p.add_argument("--" + name, required=True)
     return p.parse_args(argv)
@@ -364,7 +398,8 @@ def main():
         seconds = time.monotonic() - begin
         longest = max(longest, seconds)
         print("round %d seed %d %s%s%s %d tasks: %s: %d starts, %.0f s: %s" %
-              (number, options.seed, rnd.way, " hook" if rnd.hooked else "", " small-disk" if rnd.small_disk else "",
+              (number, options.seed, rnd.way, " hook" if rnd.hooked else "",
+               (" small-disk" if rnd.small_disk else "") + " " + rnd.kept,
                len(rnd.tasks), " ".join(rnd.done + ["not reached: " + n for _, n in rnd.plan]) or "no fault",
                rnd.starts, seconds, "ok" if not findings else "%d FINDINGS" % len(findings)), flush=True)
         for line in findings[:12]:
