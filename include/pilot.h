@@ -144,6 +144,9 @@ const char *pilot_version(void);
  * pilot_destroy.
  * With opt->resume the database is opened here (PILOT_EBUSY: in use, PILOT_ENOENT, PILOT_ESTORE),
  * otherwise by pilot_run, so that input that is refused costs nobody an earlier run.
+ * Started by an MPI launcher, it calls MPI_Init, which waits for all ranks: let them come here at
+ * about the same time. A process in which that takes eight times opt->lost_after_ms (at least 20 s)
+ * takes some other for dead, says so and ends with PILOT_EXIT_PILOT.
  * Errors: PILOT_ESTATE (MPI is initialised already, or a pilot exists), PILOT_EINVAL (options that
  * contradict each other), PILOT_ELOST (no node can run tasks), PILOT_ESYS, PILOT_ENOMEM. */
 int pilot_create(struct pilot **out, const struct pilot_options *opt, struct pilot_error *err);
