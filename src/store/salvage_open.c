@@ -49,6 +49,26 @@ static bool header_is_right(int fd)
     return size == PAGE_USUAL || (off_t)be32(head + 28) * size == end;
 }
 
+/* How many pages there are the header says, too, and SQLite looks at none beyond; unless this
+ * number of the last change to it is not that of the last change of all. Then it is as many as the
+ * file has. */
+static void doubt_page_count(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    unsigned char changes[4];
+
+    if (fd < 0)
+        return;
+    if (pread(fd, changes, 4, 24) == 4) {
+        ssize_t put;
+
+        put_be32(changes, be32(changes) + 1);
+        put = pwrite(fd, changes, 4, 92);
+        (void)put; /* the count stays: fewer rows may be found */
+    }
+    close(fd);
+}
+
 /* As the log says, else the usual one. */
 static uint32_t page_size_of(const char *path)
 {
@@ -132,8 +152,10 @@ sqlite3 *salvage_open(const char *path, bool with_log, struct pilot_error *err)
     if (fd >= 0)
         close(fd);
     /* SQLite would throw the log of an empty file away. */
-    if (right)
+    if (right) {
+        doubt_page_count(path);
         db = open_copy(path);
+    }
     for (int log = with_log; db == NULL && log >= 0; log--)
         if (make_first_page(path, log) == 0)
             db = open_copy(path);
