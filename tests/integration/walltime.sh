@@ -127,7 +127,7 @@ test_one_signal_drains_two_kill() {
         assert_eq "status after $sig" 3 "$status"
         assert_eq saved yes "$([ -e pilot_runs/saved ] && echo yes)"
     done
-    rm -rf pilot_runs
+    rm -rf pilot_runs err # what it says is waited for, not what the one before said
     pilot_start --walltime 61 --drain-margin 60 --grace 50 tasks.json
     must_wait_until 20 grep -q 'ending the running tasks' err
     kill -USR1 "$pilot_pid"
@@ -135,7 +135,7 @@ test_one_signal_drains_two_kill() {
     touch pilot_runs/may
     pilot_wait 20
     assert_eq "saved after the margin and a warning" yes "$([ -e pilot_runs/saved ] && echo yes)"
-    rm -rf pilot_runs
+    rm -rf pilot_runs err # what it says is waited for, not what the one before said
     pilot_start --walltime 61 --drain-margin 60 --grace 50 tasks.json
     must_wait_until 20 grep -q 'ending the running tasks' err
     kill -USR1 "$pilot_pid"
