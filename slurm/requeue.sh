@@ -62,7 +62,9 @@ rounds=$workdir/rounds
 before=$(ended) idle=0
 [ ! -s "$rounds" ] || read -r before idle <"$rounds"
 idle_max=${PILOT_IDLE_ROUNDS:-1}
-kills_max=$((idle_max > 3 ? idle_max : 3)) # nodes fail; but what brings them down must not go on for ever
+# Nodes fail; but what brings them down must not go on for ever. The pilot needs up to seven such rounds to find
+# a task that does it, which then fails; a limit is still wanted for one that takes its time about it.
+kills_max=$((idle_max > 8 ? idle_max : 8))
 if [ "$idle" -ge "$kills_max" ]; then
     echo "The last $idle rounds were all cut off before their end and nothing is known to have ended: not going on."
     exit 3

@@ -118,9 +118,9 @@ test_rounds_that_came_to_nothing() {
     touch bin/scontrol bin/squeue
     chmod +x bin/*
     echo '{"id": "late", "command": "true", "time_estimate": 100000}' >tasks
-    echo "7 3" >pilot_runs/rounds
+    echo "7 8" >pilot_runs/rounds
     round 3 0 tasks
-    assert_contains slurm.log "The last 3 rounds were all cut off"
+    assert_contains slurm.log "The last 8 rounds were all cut off"
     assert_absent pilot_runs/state.db
     echo "0 0" >pilot_runs/rounds
     export PILOT_IDLE_ROUNDS=2
