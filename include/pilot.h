@@ -94,7 +94,8 @@ struct pilot_options {
     int64_t lost_after_ms;   /* a node silent for so long is lost; an agent that hears nothing from
                               * the head for two thirds of it kills its tasks and leaves */
     unsigned max_lost;       /* a task whose attempts were lost with their node so often has failed;
-                              * 0: never */
+                              * 0: never. On the pilot's own node that is found out by trials: see
+                              * docs/scheduling.md */
     int64_t walltime_ms;     /* the allocation ends so long after pilot_create, whatever the batch
                               * system says; 0: what that says, if it says anything */
     int64_t drain_margin_ms; /* nothing starts later than so long before that end, and what still

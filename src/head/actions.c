@@ -11,18 +11,28 @@
 #include "common/error.h"
 #include "common/log.h"
 
+void actions_store_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)
+{
+    store_attempt_started(h->store, id, attempt, h->nodes[node].name, clock_wall_ms());
+}
+
+void actions_send_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)
+{
+    const struct head_task *task = &h->tasks.v[id];
+    struct notice n = {.what = TOLD_STARTED, .task = id, .node = node, .attempt = attempt};
+
+    msg_put_run(node_frame(h, node), id, attempt, task->packed, task->packed_len);
+    tell_later(h, &n);
+    h->changed = true;
+}
+
 static void start(struct head *h, const struct sched_action *a)
 {
-    struct head_task *task = &h->tasks.v[a->task];
-    struct notice n = {
-        .what = TOLD_STARTED, .task = a->task, .node = a->node, .attempt = a->attempt};
-
-    task->node = a->node;
-    task->start_wall_ms = clock_wall_ms();
-    msg_put_run(node_frame(h, a->node), a->task, a->attempt, task->packed, task->packed_len);
-    store_attempt_started(h->store, a->task, a->attempt, h->nodes[a->node].name,
-                          task->start_wall_ms);
-    tell_later(h, &n);
+    h->tasks.v[a->task].node = a->node;
+    if (trial_holds_start(h, a, clock_mono_ms()))
+        return;
+    actions_send_start(h, a->task, a->node, a->attempt);
+    actions_store_start(h, a->task, a->node, a->attempt);
 }
 
 static void kill_attempt(struct head *h, const struct sched_action *a)
@@ -30,6 +40,7 @@ static void kill_attempt(struct head *h, const struct sched_action *a)
     struct msg_kill m = {
         .task = a->task, .attempt = a->attempt, .reason = REASON_CANCEL, .now = false};
 
+    trial_cancel(h, a->task);
     if (h->nodes[a->node].state == NODE_UP)
         msg_put_kill(node_frame(h, a->node), &m);
 }
@@ -143,6 +154,8 @@ void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms)
 
     if (h->sched == NULL)
         return;
+    if (node == 0)
+        trial_withdraw_all(h, now_ms);
     /* The node's own account of its attempts is lost with it: what is known is when they were
      * sent, and that it is over now. */
     result.start_wall_ms = result.end_wall_ms = clock_wall_ms();

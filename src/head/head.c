@@ -8,7 +8,7 @@
  *                    then the hook's lines and the inbox: new tasks
  *                    then the end of the allocation: stop in time; disks: is there room?
  *   4. placement     one pass of the core, unless a disk is full or the state is far behind; RUN
- *                    messages
+ *                    messages, some of which wait (trial.c)
  *   5. send          one frame a node; our own agent starts what it was sent
  *   6. state         a barrier for this turn's changes; notices of what is committed: lines for
  *                    people, events for the hook, callbacks, answers to requests
@@ -26,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,8 +34,7 @@
 #include "common/error.h"
 #include "common/log.h"
 
-#define SIGNAL_AGAIN_MS 500 /* another signal is another wish only after so long */
-#define STOP_SLACK_MS 5000  /* on top of the grace time, for agents to report ended attempts */
+#define STOP_SLACK_MS 5000 /* on top of the grace time, for agents to report ended attempts */
 
 /* ---- Stopping -------------------------------------------------------------------------------- */
 
@@ -66,6 +64,10 @@ void head_stop(struct head *h, enum stop_level level, const char *fmt, ...)
             h->stop_deadline_ms = drain_kill_ms(h, h->stop_deadline_ms + h->opt->grace_ms, now_ms);
         if (h->sched != NULL)
             actions_stop_running(h, level == STOP_KILL);
+        if (h->store != NULL) {
+            store_stopping(h->store);
+            h->changed = true;
+        }
     }
 }
 
@@ -77,71 +79,6 @@ void head_fail(struct head *h, const struct pilot_error *why)
     h->failure = *why;
     log_error("%s", why->text);
     head_stop(h, STOP_TERM, "the pilot failed");
-}
-
-static void on_signal(struct head *h, int number)
-{
-    int64_t now_ms = clock_mono_ms();
-    bool again = h->signal_number != 0;
-
-    /* Launchers send INT and TERM together: that is one wish. */
-    if (again && number != h->signal_number && now_ms < h->signal_ms + SIGNAL_AGAIN_MS)
-        return;
-    h->signal_ms = now_ms;
-    h->signal_number = number;
-    if (again) {
-        log_warn("%s again: killing the running tasks now", strsignal(number));
-        head_stop(h, STOP_KILL, "%s", strsignal(number));
-        return;
-    }
-    /* The walltime, and a batch system's warning of it: they want the same, and no more. */
-    if (h->stop >= STOP_TERM)
-        log_warn("%s: the running tasks are being ended (once more kills them at once)",
-                 strsignal(number));
-    else if (h->ran)
-        log_warn("%s: ending the running tasks (once more kills them at once); --resume goes on "
-                 "later",
-                 strsignal(number));
-    head_stop(h, STOP_TERM, "%s", strsignal(number));
-}
-
-static void take_signals(struct head *h)
-{
-    struct signalfd_siginfo info;
-
-    while (read(h->signal_fd, &info, sizeof(info)) == sizeof(info))
-        on_signal(h, (int)info.ssi_signo);
-}
-
-static void watched_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP);
-    sigaddset(set, SIGUSR1); /* what sbatch --signal usually sends before the walltime */
-    sigaddset(set, SIGUSR2);
-}
-
-void head_block_signals(void)
-{
-    sigset_t set;
-
-    watched_signals(&set);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static int open_signals(struct head *h, struct pilot_error *err)
-{
-    sigset_t set;
-
-    watched_signals(&set);
-    head_block_signals();
-    signal(SIGPIPE, SIG_IGN);
-    h->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (h->signal_fd < 0)
-        return err_set_errno(err, PILOT_ESYS, errno, "cannot watch for signals");
-    return 0;
 }
 
 /* ---- The loop -------------------------------------------------------------------------------- */
@@ -189,7 +126,7 @@ void head_wait(struct head *h, int64_t until_ms)
     if (h->mpi != NULL)
         transport_woken(h->mpi, clock_mono_us());
     if (rc > 0 && fds[0].revents != 0)
-        take_signals(h);
+        signals_take(h);
 }
 
 /* A disk is full, or so slow that memory would grow with what it is behind. */
@@ -322,6 +259,9 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
     other = doubt_next_ms(h);
     if (other < next)
         next = other;
+    other = trial_next_ms(h);
+    if (other < next)
+        next = other;
     other = loss_next_ms(h);
     if (other < next)
         next = other;
@@ -337,7 +277,7 @@ static int64_t next_ms(const struct head *h, int64_t now_ms)
 
 static void loop(struct head *h)
 {
-    take_signals(h); /* before anything starts */
+    signals_take(h); /* before anything starts */
     for (;;) {
         int64_t now_ms = clock_mono_ms();
         bool end;
@@ -354,6 +294,7 @@ static void loop(struct head *h)
         drain_turn(h, now_ms);
         disk_turn(h, now_ms);
         place(h, now_ms);
+        trial_turn(h, now_ms);
         ranks_send(h, now_ms);
         if (h->agent != NULL)
             agent_take(h->agent, now_ms);
@@ -464,7 +405,7 @@ static int set_up(struct head *h, const struct head_config *config, struct pilot
         launcher_stop(config->launcher);
         return err_set(err, PILOT_ENOMEM, "out of memory");
     }
-    rc = open_signals(h, err);
+    rc = signals_open(h, err);
     if (rc < 0) {
         launcher_stop(config->launcher);
         return rc;
@@ -716,6 +657,7 @@ int head_run(struct head *h, struct pilot_error *err)
     rc = begin(h, err);
     if (rc < 0)
         return rc;
+    trial_begin(h);
     h->changed = true; /* what was queued before the run, the marks of earlier ends among it */
     if (inbox_create(&h->inbox, h->workdir, err) < 0)
         log_warn("tasks cannot be added from other hosts: %s", err->text);
@@ -790,6 +732,7 @@ bool head_destroy(struct head *h)
     sched_destroy(h->sched);
     sched_actions_fini(&h->actions);
     doubt_fini(h);
+    trial_fini(h);
     tell_fini(h);
     tasks_fini(h);
     if (h->signal_fd >= 0)

@@ -14,6 +14,8 @@
  *   disk.c     waiting for room on a full disk
  *   doubt.c    attempts that ended by a signal which may have been meant for us all
  *   drain.c    stopping in time before the end of the allocation (walltime.c finds it)
+ *   trial.c    tasks that may have ended the pilot
+ *   signals.c  signals that want an end
  *   tell.c     telling people about changes, once they are committed
  *   plan.c     --dry-run
  */
@@ -74,14 +76,15 @@ struct head_task {
     uint32_t packed_len;
     uint32_t cores;
     int64_t memory;
-    int64_t start_wall_ms;               /* of the running attempt */
     node_id_t node;                      /* of the running attempt */
     unsigned attempts, failures, losses; /* from earlier runs */
-    uint8_t status; /* enum task_status before the core has it; afterwards the core knows */
-    uint8_t saved;  /* enum saved */
+    uint8_t status;    /* enum task_status before the core has it; afterwards the core knows */
+    uint8_t saved;     /* enum saved */
+    uint8_t suspicion; /* as in struct store_task */
+    bool convicted;    /* by its trials: it is to be told that it has failed */
 };
 
-_Static_assert(sizeof(struct head_task) == 56, "there may be millions");
+_Static_assert(sizeof(struct head_task) == 48, "there may be millions");
 
 struct task_table {
     struct head_task *v;
@@ -169,6 +172,28 @@ struct disk {
     char note[80];                    /* for the live line */
 };
 
+/* ---- Trials ---------------------------------------------------------------------------------- */
+
+struct held_start {
+    task_id_t task;
+    unsigned attempt;
+    uint64_t barrier; /* behind which the start is stored; 0: it is not, yet */
+    bool cancelled;
+};
+
+/* NONE -> WAITING -> STORING -> WATCHED -> NONE. */
+enum trial_phase { TRIAL_NONE, TRIAL_WAITING, TRIAL_STORING, TRIAL_WATCHED };
+
+struct trial {
+    struct held_start *held; /* owned; that the core has decided, in order */
+    size_t len, cap;
+    enum trial_phase phase;
+    size_t group;     /* so many of the first are in the trial; once WATCHED they have been started
+                       * and are held no more */
+    int64_t until_ms; /* of WAITING and WATCHED */
+    int64_t stored_first_until_ms; /* no start before it is stored; 0: as always */
+};
+
 /* ---- The head -------------------------------------------------------------------------------- */
 
 /* WORKING -> DRAINING (nothing starts any more) -> STOPPING (what runs is ended). */
@@ -210,6 +235,7 @@ struct head {
     bool unanswered;     /* ends remain to be told: only a resume can finish that */
     bool over;           /* the loop has ended: nothing can be added any more */
     struct doubt *doubts, **last_doubt;
+    struct trial trial;
     struct disk disk;
     bool changed; /* something was given to the store in this turn */
     uint64_t last_barrier;
@@ -300,6 +326,9 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
 void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
 void actions_do(struct head *h);
 void actions_stop_running(struct head *h, bool now);
+/* The two halves of a start. */
+void actions_store_start(struct head *h, task_id_t task, node_id_t node, unsigned attempt);
+void actions_send_start(struct head *h, task_id_t task, node_id_t node, unsigned attempt);
 
 /* disk.c */
 void disk_init(struct head *h);
@@ -319,6 +348,23 @@ bool doubt_take(struct head *h, node_id_t node, const struct msg_ended *m, int64
 void doubt_turn(struct head *h, int64_t now_ms);
 int64_t doubt_next_ms(const struct head *h);
 void doubt_fini(struct head *h);
+
+/* trial.c */
+/* Loading: has the task failed by its trials? */
+bool trial_convicts(const struct head *h, const struct head_task *task);
+void trial_begin(struct head *h);
+/* True: the start is carried out later, by trial_turn. */
+bool trial_holds_start(struct head *h, const struct sched_action *a, int64_t now_ms);
+void trial_cancel(struct head *h, task_id_t task);
+/* What is held will not be started: its attempts end as stopped. */
+void trial_withdraw_all(struct head *h, int64_t now_ms);
+void trial_turn(struct head *h, int64_t now_ms);
+int64_t trial_next_ms(const struct head *h);
+void trial_fini(struct head *h);
+
+/* signals.c */
+int signals_open(struct head *h, struct pilot_error *err);
+void signals_take(struct head *h);
 
 /* drain.c */
 void drain_set_end(struct head *h, int64_t end_ms);          /* INT64_MAX: not known */

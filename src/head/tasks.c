@@ -111,6 +111,11 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
     t->v[t->len].attempts = st->attempts;
     t->v[t->len].failures = st->failures;
     t->v[t->len].losses = st->losses;
+    t->v[t->len].suspicion = (uint8_t)(st->suspicion < UINT8_MAX ? st->suspicion : UINT8_MAX);
+    if (trial_convicts(ls->h, &t->v[t->len])) {
+        t->v[t->len].status = TASK_FAILED;
+        t->v[t->len].convicted = true;
+    }
     t->len++;
     if (strmap_add(&t->ids, t->v[t->len - 1].packed, t->len - 1) < 0 ||
         (st->told && remember_end(ls->h, st) < 0))
@@ -175,6 +180,7 @@ int tasks_retry_failed(struct head *h)
             continue;
         task->status = TASK_PENDING;
         task->failures = task->losses = 0;
+        task->suspicion = 0;
         if (h->store != NULL)
             store_task_status(h->store, i, TASK_PENDING, "--retry-failed", false);
         count++;

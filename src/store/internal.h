@@ -162,7 +162,16 @@ int look_fail(sqlite3 *db, const char *path, struct pilot_error *err);
 /* ---- queue.c ----------------------------------------------------------------------------------
  */
 
-enum op_kind { OP_PUT, OP_REPLACE, OP_STARTED, OP_ENDED, OP_STATUS, OP_ANSWERED, OP_META };
+enum op_kind {
+    OP_PUT,
+    OP_REPLACE,
+    OP_STARTED,
+    OP_ENDED,
+    OP_STATUS,
+    OP_ANSWERED,
+    OP_TRIAL,
+    OP_META
+};
 #define OP_TEXTS 3
 
 /* One queued change. Its texts lie behind it, each with a NUL. */
@@ -196,7 +205,8 @@ struct op {
             uint64_t pack_at;
             int64_t stdout_bytes, stderr_bytes;
         } ended; /* texts: node, cpus, message */
-    } u;         /* STATUS: texts: why. ANSWERED: none. META: texts: key, value */
+        enum store_trial trial;
+    } u; /* STATUS: texts: why. ANSWERED, TRIAL: none. META: texts: key, value */
     size_t len[OP_TEXTS];
     const char *text[OP_TEXTS];
 };
@@ -235,6 +245,7 @@ enum statement {
     ST_END_TASK,
     ST_STATUS,
     ST_ANSWERED,
+    ST_TRIAL,
     ST_META,
     ST_HEARTBEAT,
     ST_COUNT,
@@ -279,6 +290,7 @@ struct store {
     struct place place;
     int event_fd;
     uint64_t run;
+    char cut_off[256]; /* host of the last pilot, if that ended without a word; "": it did not */
     int64_t pace_us, retry_us;
     pthread_t thread;
     bool started;

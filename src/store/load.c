@@ -4,18 +4,33 @@
 #include "store/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/error.h"
 
-/* What ran when the last pilot ended without a word was lost with it. */
+/* What ran when the last pilot ended without a word was lost with it. What ran on that pilot's own
+ * node (?2) may have caused it: what had just been started for its trial, if there is such, else
+ * each of them. A task that only waited for its trial then did not cause this end; so the others in
+ * which it seemed to say nothing either. */
 static int close_open_attempts(struct store *s, struct pilot_error *err)
 {
     static const char *const updates[] = {
-        "UPDATE attempts SET finished_at = ?1, reason = 'lost' WHERE finished_at IS NULL"
+        "UPDATE attempts SET finished_at = ?1, reason = 'lost',"
+        " message = CASE WHEN id IN (SELECT id FROM tasks WHERE trial = 1 AND suspicion > 2) AND "
+        "node = ?2"
+        " THEN 'the pilot, just after its start' END WHERE finished_at IS NULL"
         " AND id IN (SELECT id FROM tasks WHERE status = 'running')",
+        "UPDATE tasks SET suspicion ="
+        " CASE WHEN trial = 0 THEN min(suspicion, 2)"
+        " WHEN status <> 'running' OR node IS NOT ?2 THEN suspicion"
+        " WHEN trial = 1 THEN suspicion + 1"
+        " WHEN EXISTS (SELECT 1 FROM tasks WHERE trial = 1) THEN suspicion"
+        " ELSE max(min(coalesce(suspicion, 0) + 1, 2), coalesce(suspicion, 0)) END"
+        " WHERE ?2 IS NOT NULL AND (status = 'running' OR trial = 0)",
         "UPDATE tasks SET status = 'pending', reason = 'lost',"
         " finished_at = ?1 WHERE status = 'running'",
+        "UPDATE tasks SET trial = NULL WHERE trial IS NOT NULL",
     };
     int64_t now_ms = clock_wall_ms();
     int rc = sql_exec(s, "BEGIN IMMEDIATE", "write to", err);
@@ -26,7 +41,10 @@ static int close_open_attempts(struct store *s, struct pilot_error *err)
         rc = sql_prepare(s, updates[i], &stmt, err);
         if (rc < 0)
             break;
-        sql_bind_ms(stmt, 1, now_ms);
+        if (sqlite3_bind_parameter_count(stmt) >= 1)
+            sql_bind_ms(stmt, 1, now_ms);
+        if (sqlite3_bind_parameter_count(stmt) >= 2)
+            sql_bind_text(stmt, 2, s->cut_off, strlen(s->cut_off));
         if (sqlite3_step(stmt) != SQLITE_DONE)
             rc = sql_fail(s, err, "write to");
         sqlite3_finalize(stmt);
@@ -116,6 +134,7 @@ static int row_to_task(struct store *s, sqlite3_stmt *stmt, int64_t expected,
         .attempts = (unsigned)sqlite3_column_int64(stmt, 4),
         .failures = (unsigned)sqlite3_column_int64(stmt, 5),
         .losses = (unsigned)sqlite3_column_int64(stmt, 6),
+        .suspicion = (unsigned)sqlite3_column_int64(stmt, 8),
         .told = sqlite3_column_type(stmt, 7) != SQLITE_NULL && sqlite3_column_int(stmt, 7) == 0,
         .result = {.reason = REASON_EXIT},
         .node = "",
@@ -145,8 +164,8 @@ int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *
     if ((rc = close_open_attempts(s, err)) < 0)
         return rc;
     rc = sql_prepare(s,
-                     "SELECT seq, id, spec, status, attempts, failures, losses, told"
-                     " FROM tasks ORDER BY seq",
+                     "SELECT seq, id, spec, status, attempts, failures, losses, told,"
+                     " suspicion FROM tasks ORDER BY seq",
                      &stmt, err);
     if (rc == 0)
         rc = sql_prepare(s,

@@ -150,6 +150,26 @@ static int apply_mode(struct store *s, enum store_mode mode, struct pilot_error 
                    s->place.given, tasks);
 }
 
+/* An owner who is still there did not come to leave: unless he was about to. Before the new owner
+ * is written. */
+static int find_cut_off(struct store *s, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char *host;
+    int rc = sql_prepare(s,
+                         "SELECT host FROM owner WHERE NOT EXISTS"
+                         " (SELECT 1 FROM meta WHERE key = 'stopping')",
+                         &stmt, err);
+
+    if (rc < 0)
+        return rc;
+    if (sqlite3_step(stmt) == SQLITE_ROW &&
+        (host = (const char *)sqlite3_column_text(stmt, 0)) != NULL)
+        snprintf(s->cut_off, sizeof(s->cut_off), "%s", host);
+    sqlite3_finalize(stmt);
+    return sql_exec(s, "DELETE FROM meta WHERE key = 'stopping'", "write to", err);
+}
+
 static int write_owner(struct store *s, const struct store_owner *owner, int64_t now_ms,
                        struct pilot_error *err)
 {
@@ -209,6 +229,8 @@ static int settle(struct store *s, enum store_mode mode, const struct store_owne
         rc = apply_mode(s, mode, err);
     if (rc == 0)
         rc = write_facts(s, owner, err);
+    if (rc == 0 && mode == STORE_RESUME)
+        rc = find_cut_off(s, err);
     if (rc == 0)
         rc = write_owner(s, owner, now_ms, err);
     if (rc == 0)
@@ -398,6 +420,11 @@ int store_close(struct store *s, struct pilot_error *err)
         leave_tidy(s);
     store_free(s);
     return rc;
+}
+
+bool store_was_cut_off(const struct store *s)
+{
+    return s->cut_off[0] != '\0';
 }
 
 uint64_t store_run(const struct store *s)

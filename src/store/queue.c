@@ -258,6 +258,19 @@ void store_event_answered(struct store *s, task_id_t task)
     append(s, OP_ANSWERED, task, (const size_t[OP_TEXTS]){0});
 }
 
+void store_trial(struct store *s, task_id_t task, enum store_trial trial)
+{
+    struct op *op = append(s, OP_TRIAL, task, (const size_t[OP_TEXTS]){0});
+
+    if (op != NULL)
+        op->u.trial = trial;
+}
+
+void store_stopping(struct store *s)
+{
+    store_put_meta(s, "stopping", "1");
+}
+
 void store_put_meta(struct store *s, const char *key, const char *value)
 {
     const size_t len[OP_TEXTS] = {strlen(key), length(value)};

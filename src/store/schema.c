@@ -76,11 +76,14 @@ static const char step_3_to_4[] =
     "ALTER TABLE attempts ADD COLUMN stdout_bytes INTEGER /* packed output; NULL: not packed */;\n"
     "ALTER TABLE attempts ADD COLUMN stderr_bytes INTEGER /* likewise */";
 
+static const char step_4_to_5[] =
+    "ALTER TABLE tasks ADD COLUMN suspicion INTEGER"
+    " /* how far it is suspected of having ended the pilot; NULL: not */;\n"
+    "ALTER TABLE tasks ADD COLUMN trial INTEGER"
+    " /* of a suspect: 0 waits for its trial, 1 has just been started, NULL neither */";
+
 const char *const schema_steps[] = {
-    step_0_to_1,
-    step_1_to_2,
-    step_2_to_3,
-    step_3_to_4,
+    step_0_to_1, step_1_to_2, step_2_to_3, step_3_to_4, step_4_to_5,
 };
 const int schema_step_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
 

@@ -44,6 +44,9 @@ int store_open(struct store **out, const char *path, enum store_mode mode,
 /* A number that this state has had since it was empty, and no other has; never 0. */
 uint64_t store_run(const struct store *s);
 
+/* The last pilot that had this state ended without a word: killed, or with its node. */
+bool store_was_cut_off(const struct store *s);
+
 /* ---- Recovery ---------------------------------------------------------------------------------
  */
 
@@ -90,11 +93,18 @@ struct store_task {
     bool told;         /* its end is still to be told to a hook: see store_attempt_ended */
     /* Of the last attempt, when told is set; reason REASON_EXIT and zeros when there was none. */
     struct attempt_result result;
-    const char *node; /* "" if there was none */
-    const char *cpus; /* "" if not pinned */
-    unsigned losses;  /* those lost with their node while the pilot went on; what ran when the
-                       * pilot itself died is closed as lost by store_load, but does not count */
+    const char *node;   /* "" if there was none */
+    const char *cpus;   /* "" if not pinned */
+    unsigned losses;    /* those lost with their node while the pilot went on; what ran when the
+                         * pilot itself died is closed as lost by store_load, but does not count */
+    unsigned suspicion; /* up to STORE_SUSPECT: ends of a pilot without a word while it ran on the
+                         * pilot's own node; above STORE_ALONE: so many trials of its own, in a row,
+                         * ended so (store_trial); STORE_ALONE: it is to have some, since one that
+                         * it shared did */
 };
+#define STORE_SUSPECT 2
+#define STORE_ALONE 3
+
 typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_error *err);
 
 /* Calls f for each task, in the order of their numbers. Tasks that were running are given as
@@ -123,12 +133,23 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
                          const char *cpus, const struct attempt_result *result,
                          enum task_status status, bool tell);
 /* A status that comes from no attempt: skipped, cancelled, pending again (--retry-failed, which
- * resets the count of failures). why: a few words, kept in the column reason ("dependency a
- * failed"). */
+ * resets the count of failures), failed (a suspect that is given up, whose trials become losses).
+ * why: a few words, kept in the column reason ("dependency a failed"). */
 void store_task_status(struct store *s, task_id_t task, enum task_status status, const char *why,
                        bool tell);
 /* The hook has answered the end of this task. */
 void store_event_answered(struct store *s, task_id_t task);
+/* How far the trial of a suspect is. A pilot that ends without a word while it waits clears it of
+ * all that earlier trials showed, and while it is watched counts against it; store_load reckons. */
+enum store_trial {
+    STORE_TRIAL_WAITS,   /* it will be started by itself, and other things are not, for a while */
+    STORE_TRIAL_WATCHED, /* it is started by itself */
+    STORE_TRIAL_SHARED,  /* it is started with other suspects */
+    STORE_TRIAL_PASSED,  /* it has run for long enough: no suspect any more */
+};
+void store_trial(struct store *s, task_id_t task, enum store_trial trial);
+/* The pilot ends what runs, so that an end without a word is not one any more. */
+void store_stopping(struct store *s);
 /* A key of the table meta. */
 void store_put_meta(struct store *s, const char *key, const char *value);
 

@@ -38,7 +38,8 @@ static const char *const statements[ST_COUNT] = {
                    " max_retries = ?6, timeout = ?7, command = ?8, spec = ?9,"
                    " time_estimate = ?10, memory = ?11, attempts = 0,"
                    " failures = 0, losses = 0, exit_code = NULL, node = NULL, started_at = NULL,"
-                   " finished_at = NULL, reason = NULL, told = NULL WHERE seq = ?1",
+                   " finished_at = NULL, reason = NULL, told = NULL, suspicion = NULL,"
+                   " trial = NULL WHERE seq = ?1",
     [ST_FORGET] = "DELETE FROM attempts WHERE id = (SELECT id FROM tasks WHERE seq = ?1)",
     [ST_START_ATTEMPT] = "INSERT OR REPLACE INTO attempts (id, attempt, node, started_at)"
                          " SELECT id, ?2, ?3, ?4 FROM tasks WHERE seq = ?1",
@@ -63,14 +64,21 @@ static const char *const statements[ST_COUNT] = {
     [ST_END_TASK] = "UPDATE tasks SET attempts = max(attempts, ?2), node = ?3,"
                     " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
                     " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10,"
-                    " told = ?11"
+                    " told = ?11, trial = NULL,"
+                    " suspicion = CASE WHEN ?7 IN ('lost', 'stop', 'disk') THEN suspicion END"
                     " WHERE seq = ?1",
     /* Node, times and exit code stay those of the last attempt. */
     [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3, told = ?4,"
                   " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END,"
-                  " losses = CASE ?2 WHEN 'pending' THEN 0 ELSE losses END WHERE seq = ?1",
+                  " losses = CASE ?2 WHEN 'pending' THEN 0 WHEN 'failed'"
+                  " THEN losses + max(coalesce(suspicion, 0) - 3, 0) ELSE losses END,"
+                  " suspicion = CASE WHEN ?2 NOT IN ('pending', 'failed') THEN suspicion END"
+                  " WHERE seq = ?1",
     /* An answer may come when the task is to run again; then it is about nothing any more. */
     [ST_ANSWERED] = "UPDATE tasks SET told = CASE told WHEN 0 THEN 1 ELSE told END WHERE seq = ?1",
+    /* From a trial of its own on there is no way back into a shared one but through a wait. */
+    [ST_TRIAL] = "UPDATE tasks SET trial = ?2, suspicion = CASE WHEN ?3 THEN max(suspicion, 3)"
+                 " WHEN ?2 IS NOT NULL THEN suspicion END WHERE seq = ?1",
     [ST_META] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
     [ST_HEARTBEAT] = "UPDATE owner SET heartbeat = ?1",
 };
@@ -371,6 +379,19 @@ static int write_answered(struct store *s, const struct op *op, struct pilot_err
     return run_on_task(s, ST_ANSWERED, op, err);
 }
 
+static int write_trial(struct store *s, const struct op *op, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = s->writer.stmt[ST_TRIAL];
+
+    sqlite3_bind_int64(stmt, 1, op->task);
+    if (op->u.trial == STORE_TRIAL_PASSED)
+        sqlite3_bind_null(stmt, 2);
+    else
+        sqlite3_bind_int(stmt, 2, op->u.trial != STORE_TRIAL_WAITS);
+    sqlite3_bind_int(stmt, 3, op->u.trial == STORE_TRIAL_WATCHED);
+    return run_on_task(s, ST_TRIAL, op, err);
+}
+
 static int write_meta(struct store *s, const struct op *op, struct pilot_error *err)
 {
     sql_bind_text(s->writer.stmt[ST_META], 1, op->text[0], op->len[0]);
@@ -406,6 +427,8 @@ static int write_op(struct store *s, const struct op *op, struct pilot_error *er
         return write_status(s, op, err);
     case OP_ANSWERED:
         return write_answered(s, op, err);
+    case OP_TRIAL:
+        return write_trial(s, op, err);
     case OP_META:
         return write_meta(s, op, err);
     }

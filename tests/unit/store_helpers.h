@@ -160,6 +160,9 @@ static inline int note_task(void *arg, const struct store_task *t, struct pilot_
     snprintf(text + at, 4096 - at, "%u %s %s %s %u %u %u\n", t->task, t->id, t->spec_json,
              task_status_name(t->status), t->attempts, t->failures, t->losses);
     at = strlen(text);
+    if (t->suspicion > 0)
+        snprintf(text + at, 4096 - at, "  suspicion %u\n", t->suspicion);
+    at = strlen(text);
     if (t->told)
         snprintf(text + at, 4096 - at, "  to tell: %s %d %d %lld-%lld %g+%g %lld %s %s '%s'\n",
                  attempt_reason_name(t->result.reason), t->result.exit_code, t->result.signal,

@@ -58,10 +58,11 @@ static void one_row_a_task_and_one_an_attempt(void **state)
     assert_string_equal(
         query("SELECT * FROM tasks ORDER BY seq"),
         "0|sub/a|pending|3|1|n1|1000.5|1002.0|exit|1|0|4|-3|2.5|2|echo 'a b' 'it'\\''s' ''|"
-        "{\"x\":1}|-|4096|1.5\n"
-        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-\n"
-        "2|c|skipped|-|0|-|-|-|dependency b failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0|-|-\n"
-        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-\n");
+        "{\"x\":1}|-|4096|1.5|-|-\n"
+        "1|b|failed|-|1|n1|-|-|spawn|1|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-|-|-\n"
+        "2|c|skipped|-|0|-|-|-|dependency b "
+        "failed|0|0|1|0|-|0|true|{\"command\":\"true\"}|0|-|-|-|-\n"
+        "3|d|running|-|1|n2|1000.75|-|-|0|0|1|0|-|0|true|{\"command\":\"true\"}|-|-|-|-|-\n");
     assert_string_equal(query("SELECT * FROM attempts ORDER BY id"),
                         "b|1|n1|-|-|-|-|-|spawn|0.0|0.0|0|no such file|-|-|-|-|-\n"
                         "d|1|n2|-|1000.75|-|-|-|-|-|-|-|-|-|-|-|-|-\n"
@@ -146,7 +147,7 @@ static void a_replaced_task_starts_anew(void **state)
     store_replace_task(s, 0, &spec, "{}");
     commit(s);
     assert_string_equal(query("SELECT * FROM tasks WHERE seq = 0"),
-                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}|-|-|-\n");
+                        "0|a|pending|-|0|-|-|-|-|0|0|2|0|-|0|false|{}|-|-|-|-|-\n");
     assert_string_equal(query("SELECT id, attempt FROM attempts"), "b|1\n");
     close_store(s);
 }
@@ -395,7 +396,7 @@ static void a_newer_version_is_refused(void **state)
     close_store(open_store(STORE_NEW));
     assert_string_equal(query("PRAGMA user_version = 99"), "");
     expect_open(STORE_NEW, PILOT_EPROTO, "newer pilot-mpi");
-    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 4");
+    expect_open(STORE_FRESH, PILOT_EPROTO, "version 99, this one knows up to 5");
     assert_string_equal(query("PRAGMA user_version"), "99\n");
 }
 
@@ -475,20 +476,21 @@ static void an_older_version_is_migrated_in_one_transaction(void **state)
                            schema_steps[1],
                            schema_steps[2],
                            schema_steps[3],
+                           schema_steps[4],
                            "ALTER TABLE tasks ADD COLUMN extra INTEGER",
                            "UPDATE tasks SET extra = 7; SELECT no_such_function()"};
     struct store *s = start_store(STORE_NEW);
 
     (void)state;
-    assert_int_equal(schema_step_count, 4); /* a new step: record a state-vN.sql for its test too */
+    assert_int_equal(schema_step_count, 5); /* a new step: record a state-vN.sql for its test too */
     put(s, 0, "a");
     close_store(s);
-    assert_int_equal(open_with_steps(steps, 6), PILOT_ESTORE);
-    assert_string_equal(query("PRAGMA user_version"), "4\n");
+    assert_int_equal(open_with_steps(steps, 7), PILOT_ESTORE);
+    assert_string_equal(query("PRAGMA user_version"), "5\n");
     assert_string_equal(query("SELECT extra FROM tasks"), "no such column: extra");
-    steps[5] = "UPDATE tasks SET extra = 7";
-    assert_int_equal(open_with_steps(steps, 6), 0);
-    assert_string_equal(query("PRAGMA user_version; SELECT id, extra FROM tasks"), "6\na|7\n");
+    steps[6] = "UPDATE tasks SET extra = 7";
+    assert_int_equal(open_with_steps(steps, 7), 0);
+    assert_string_equal(query("PRAGMA user_version; SELECT id, extra FROM tasks"), "7\na|7\n");
     assert_int_equal(open_with_steps(steps, 5), PILOT_EPROTO);
 }
 
@@ -526,7 +528,7 @@ static void version_1_is_read(void **state)
     close_store(s);
     assert_string_equal(query("PRAGMA user_version; SELECT id, attempt, reason FROM attempts;"
                               "SELECT id, told FROM tasks"),
-                        "4\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
+                        "5\na|1|exit\nb|1|exit\nb|2|lost\nb|3|exit\na|-\nb|0\nc|-\n");
 }
 
 /* As the second version left it: the hook has answered a, but not b. */
@@ -542,7 +544,7 @@ static void version_2_is_read(void **state)
                                "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "4\n");
+    assert_string_equal(query("PRAGMA user_version"), "5\n");
 }
 
 /* As the third version left it. */
@@ -558,7 +560,7 @@ static void version_3_is_read(void **state)
                                "  to tell: timeout -1 9 1003000-1063250 0.25+0.125 4096 n2 2-3 ''\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "4\n");
+    assert_string_equal(query("PRAGMA user_version"), "5\n");
 }
 
 /* As the fourth version left it. */
@@ -576,7 +578,23 @@ static void version_4_is_read(void **state)
                                "  packed: 3 4096 70000+12\n"
                                "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n");
     close_store(s);
-    assert_string_equal(query("PRAGMA user_version"), "4\n");
+    assert_string_equal(query("PRAGMA user_version"), "5\n");
+}
+
+/* As the fifth version left it: c was watched in its second trial, on the pilot's own node. */
+static void version_5_is_read(void **state)
+{
+    struct store *s = open_recorded("state-v5.sql");
+    char tasks[4096] = "";
+
+    (void)state;
+    assert_int_equal(store_load(s, note_task, tasks, &err), 0);
+    assert_non_null(strstr(tasks, "2 c {\"id\":\"c\",\"command\":\"true\"} pending 1 0 0\n"
+                                  "  suspicion 4\n"));
+    close_store(s);
+    assert_string_equal(query("PRAGMA user_version; SELECT suspicion, trial FROM tasks;"
+                              "SELECT reason, message FROM attempts WHERE id = 'c'"),
+                        "5\n-|-\n-|-\n4|-\nlost|the pilot, just after its start\n");
 }
 
 /* ---- Loading ----------------------------------------------------------------------------------
@@ -683,6 +701,7 @@ int main(void)
         TEST(version_2_is_read),
         TEST(version_3_is_read),
         TEST(version_4_is_read),
+        TEST(version_5_is_read),
         TEST(what_ran_in_a_crash_is_lost_and_pending),
         TEST(rows_changed_by_hand_are_noticed),
     };
