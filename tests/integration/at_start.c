@@ -8,7 +8,7 @@
  *            said   half a second after two messages were sent, a card and a HELLO
  *   deeds    die    kill -9 itself
  *            N      sleep N seconds */
-#include <dlfcn.h>
+#include <mpi.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,11 +18,6 @@
 #include <unistd.h>
 
 #define HOOK __attribute__((visibility("default")))
-
-static void *next(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
 
 static void moment(const char *now)
 {
@@ -46,12 +41,10 @@ static void moment(const char *now)
 
 HOOK int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)
 {
-    int (*real)(int *, char ***, int, int *);
     int rc;
 
-    *(void **)&real = next("MPI_Init_thread");
     moment("enter");
-    rc = real(argc, argv, required, provided);
+    rc = PMPI_Init_thread(argc, argv, required, provided);
     moment("init");
     return rc;
 }
@@ -67,38 +60,32 @@ static time_t now_ms(void)
     return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Communicators, types and requests are pointers to Open MPI's users. */
-HOOK int MPI_Isend(const void *data, int count, void *type, int to, int tag, void *comm,
-                   void *request)
+HOOK int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+                   MPI_Request *request)
 {
-    int (*real)(const void *, int, void *, int, int, void *, void *);
-
-    *(void **)&real = next("MPI_Isend");
     if (++sent == 2)
         sent_at_ms = now_ms();
-    return real(data, count, type, to, tag, comm, request);
+    return PMPI_Isend(data, count, type, to, tag, comm, request);
 }
 
-HOOK int MPI_Improbe(int from, int tag, void *comm, int *flag, void *message, void *status)
+HOOK int MPI_Improbe(int from, int tag, MPI_Comm comm, int *flag, MPI_Message *message,
+                     MPI_Status *status)
 {
-    int (*real)(int, int, void *, int *, void *, void *);
     static bool said;
 
-    *(void **)&real = next("MPI_Improbe");
     if (!said && sent >= 2 && now_ms() - sent_at_ms >= 500) {
         said = true;
         moment("said");
     }
-    return real(from, tag, comm, flag, message, status);
+    return PMPI_Improbe(from, tag, comm, flag, message, status);
 }
 
-HOOK int MPI_Imrecv(void *data, int count, void *type, void *message, void *request)
+HOOK int MPI_Imrecv(void *data, int count, MPI_Datatype type, MPI_Message *message,
+                    MPI_Request *request)
 {
-    int (*real)(void *, int, void *, void *, void *);
     static unsigned heard;
 
-    *(void **)&real = next("MPI_Imrecv");
     if (++heard == 2)
         moment("heard");
-    return real(data, count, type, message, request);
+    return PMPI_Imrecv(data, count, type, message, request);
 }
