@@ -147,6 +147,16 @@ bool graph_has(const struct graph *g, const char *id)
     return strmap_get(&g->index, id, NULL);
 }
 
+bool graph_line(const struct graph *g, const char *id, unsigned *line)
+{
+    uint32_t node;
+
+    if (!strmap_get(&g->index, id, &node))
+        return false;
+    *line = g->nodes[node].line;
+    return true;
+}
+
 static size_t edges_end(const struct graph *g, size_t node)
 {
     return node + 1 < g->count ? g->nodes[node + 1].first_edge : g->edge_count;

@@ -42,6 +42,8 @@ int graph_add(struct graph *g, const char *id, unsigned line, char *const *depen
               unsigned *first_line);
 
 bool graph_has(const struct graph *g, const char *id);
+/* The same, and the line on which it was. */
+bool graph_line(const struct graph *g, const char *id, unsigned *line);
 
 /* When all tasks are added: complains about unknown ids (unless complete is false: some tasks could
  * not be read) and circles. 0 or PILOT_ENOMEM. */

@@ -44,6 +44,8 @@ unsigned split_column_of(const struct split *s, const char *at)
 
     while (start > s->begin && start[-1] != '\n')
         start--;
+    if (start == s->begin)
+        column += s->columns;
     for (; start < at; start++)
         column += ((unsigned char)*start & 0xc0) != 0x80; /* not within a character */
     return column;
@@ -126,6 +128,20 @@ void split_fini(struct split *s)
 void split_enter_tasks(struct split *s)
 {
     s->p = s->tasks.p;
+}
+
+void split_consume(struct split *s, const char *at)
+{
+    s->columns = split_column_of(s, at) - 1;
+    s->line = split_line_of(s, at);
+    s->counted = s->begin = s->p = at;
+}
+
+void split_piece(struct split *s, const char *text, size_t len, bool last)
+{
+    s->begin = s->counted = s->p = text;
+    s->end = text + len;
+    s->more = !last;
 }
 
 /* An element begins at p. */
@@ -269,6 +285,8 @@ static int next_in_array(struct split *s, struct split_element *out)
     const char *comma;
 
     s->p = scan_blank(s->p, s->end);
+    if (s->p == s->end && s->more)
+        return 0;
     if (s->at == SPLIT_AT_OPEN) {
         s->p = scan_blank(s->p + 1, s->end);
         s->at = SPLIT_AT_ELEMENT;

@@ -40,6 +40,8 @@ struct split {
     unsigned line;       /* ... which is on this line */
     enum split_at at;    /* where in an array p is; other forms use only SPLIT_AT_END */
     unsigned broken;     /* elements that were no JSON */
+    bool more;           /* the text goes on behind end */
+    unsigned columns;    /* characters of the first line that were before begin */
     struct scan_members
         members;               /* of the last element; SPLIT_OBJECT at first: of the whole object */
     struct scan_text tasks;    /* SPLIT_OBJECT: the value; p is NULL when there is none */
@@ -55,6 +57,12 @@ void split_fini(struct split *s);
 /* SPLIT_OBJECT only, when the members of the whole are no longer needed: go on with the elements of
  * its tasks. */
 void split_enter_tasks(struct split *s);
+
+/* For a text that comes piece by piece, each with whole elements only (no piece ends behind a
+ * comma, and one of lines ends with a line). split_consume: all before at is behind us, the memory
+ * may go. split_piece: goes on with text; last: it ends the whole. */
+void split_consume(struct split *s, const char *at);
+void split_piece(struct split *s, const char *text, size_t len, bool last);
 
 /* 1 and the next element (its members in s->members when it is JSON), 0 at the end, PILOT_EINVAL
  * for text that is not JSON (s->fail says where; *out is where the element began; call again for
