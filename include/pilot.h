@@ -107,6 +107,8 @@ struct pilot_options {
     bool fresh;              /* forget what the database holds */
     bool retry_failed;       /* with resume: run failed and skipped tasks again */
     bool rerun_changed;      /* with resume: a known id with other content runs again */
+    bool stream;             /* pilot_load_file only opens the file: its tasks start while it is
+                              * still being read, in pilot_run */
     bool dry_run;            /* check and show what would run; run and change nothing */
     bool head_only;          /* no tasks on the node of rank 0 */
     bool use_hyperthreads;   /* the unit "core" is the hardware thread */
@@ -156,7 +158,8 @@ int pilot_create(struct pilot **out, const struct pilot_options *opt, struct pil
 int pilot_rank(const struct pilot *p);
 
 /* Reads a task file (see pilot-mpi(1) for its forms); "-" is standard input. Either all its tasks
- * are taken or none. Returns the number of new tasks (tasks of a resumed database that are there
+ * are taken or none (with opt->stream: those before the first error; the error is told, and
+ * pilot_run returns PILOT_EXIT_STOPPED). Returns the number of new tasks (tasks of a resumed database that are there
  * already are not counted), 0 on ranks other than 0.
  * Errors: PILOT_EINVAL with up to 20 lines, one for each thing that is wrong; PILOT_ENOENT or
  * PILOT_EIO for the file; PILOT_EEXIST for a known id with other content; PILOT_ESTATE after

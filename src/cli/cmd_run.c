@@ -40,6 +40,8 @@ static const struct option_spec specs[] = {
     {"rerun-changed", OPTION_FLAG, AT(pilot.rerun_changed), NULL,
      "with --resume FILE: run tasks again whose content has changed"},
     {"fresh", OPTION_FLAG, AT(pilot.fresh), NULL, "forget what the database holds"},
+    {"stream", OPTION_FLAG, AT(pilot.stream), NULL,
+     "start tasks while FILE (or a pipe) is still being read"},
     {"max-workers", OPTION_COUNT, AT(pilot.max_workers), "N",
      "tasks at once (default: as many as the cores take)"},
     {"max-failures", OPTION_COUNT, AT(pilot.max_failures), "N",
@@ -145,9 +147,14 @@ static int status_of(int code)
 
 static int check(const struct run_options *o, struct pilot_error *err)
 {
+    err->code = PILOT_EINVAL;
+    if (o->pilot.stream && o->tasks == NULL) {
+        snprintf(err->text, sizeof(err->text),
+                 "--stream needs a FILE to read while tasks run; - is standard input");
+        return PILOT_EINVAL;
+    }
     if (o->tasks != NULL || o->pilot.resume || o->pilot.hook != NULL)
         return 0;
-    err->code = PILOT_EINVAL;
     snprintf(err->text, sizeof(err->text),
              "no tasks: write pilot-mpi FILE, or pilot-mpi --resume to go on (pilot-mpi --help)");
     return PILOT_EINVAL;

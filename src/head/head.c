@@ -5,7 +5,7 @@
  *   2. messages      our own agent collects; from all agents: ended attempts go to the core, what
  *                    follows is carried out
  *   3. silence       nodes that were not heard of are lost; pings
- *                    then the hook's lines and the inbox: new tasks
+ *                    then the hook's lines, the inbox and the streamed file: new tasks
  *                    then the end of the allocation: stop in time; disks: is there room?
  *   4. placement     one pass of the core, unless a disk is full or the state is far behind; RUN
  *                    messages, some of which wait (trial.c)
@@ -85,7 +85,7 @@ void head_fail(struct head *h, const struct pilot_error *why)
 
 void head_wait(struct head *h, int64_t until_ms)
 {
-    struct pollfd fds[6 + AGENT_FDS] = {
+    struct pollfd fds[7 + AGENT_FDS] = {
         {.fd = h->signal_fd, .events = POLLIN},
         {.fd = h->store ? store_fd(h->store) : -1, .events = POLLIN},
         {.fd = h->mpi ? transport_fd(h->mpi) : -1, .events = POLLIN},
@@ -101,6 +101,7 @@ void head_wait(struct head *h, int64_t until_ms)
         fd_count += AGENT_FDS;
     }
     fd_count += (nfds_t)hook_fds(h, fds + fd_count);
+    fd_count += (nfds_t)stream_fds(h, fds + fd_count);
 
     if (until_ms != INT64_MAX)
         nap_us = until_ms * 1000 > now_us ? until_ms * 1000 - now_us : 0;
@@ -203,6 +204,11 @@ static void show_progress(struct head *h, int64_t now_ms)
     report_progress(h->report, &p, now_ms);
 }
 
+static bool more_may_come(const struct head *h)
+{
+    return events_pending(h) || hook_holds(h) || stream_holds(h);
+}
+
 /* Is there nothing more to do? Decides too that it cannot go on. */
 static bool check_end(struct head *h, int64_t now_ms)
 {
@@ -225,12 +231,12 @@ static bool check_end(struct head *h, int64_t now_ms)
     if (h->stop != STOP_NOT)
         return told;
     if (c.by_status[TASK_PENDING] == 0)
-        return told && !events_pending(h) && !hook_holds(h);
+        return told && !more_may_come(h);
     if (sched_stuck(h->sched)) {
         struct pilot_error err;
 
         if (c.late > 0 && c.nodes_up > 0) {
-            if (!told || events_pending(h) || hook_holds(h))
+            if (!told || more_may_come(h))
                 return false;
             drain_late(h, c.late, now_ms);
             return true;
@@ -291,6 +297,7 @@ static void loop(struct head *h)
         hook_turn(h, now_ms);
         if (!disk_holds_state(h)) /* they are kept there as well as here */
             requests_take_inbox(h, now_ms);
+        stream_turn(h, now_ms);
         drain_turn(h, now_ms);
         disk_turn(h, now_ms);
         place(h, now_ms);
@@ -351,6 +358,8 @@ static int open_state(struct head *h, struct pilot_error *err)
                     &owner, err);
     if (rc == 0 && o->resume)
         rc = tasks_load_state(h, err);
+    if (rc == 0 && o->resume)
+        rc = store_get_meta(h->store, STREAM_UNREAD_KEY, &h->unread, err);
     if (rc == 0)
         ranks_prepare_packs(h);
     if (rc == 0)
@@ -453,7 +462,7 @@ int64_t head_load_file(struct head *h, const char *path, struct pilot_error *err
         return err_set(err, PILOT_ESTATE,
                        "files are loaded before the run; in a callback, add tasks one by one or "
                        "as a text");
-    return intake_file(h, path, err);
+    return h->opt->stream ? stream_open(h, path, err) : intake_file(h, path, err);
 }
 
 static int start_core(struct head *h, struct pilot_error *err)
@@ -503,7 +512,8 @@ static int begin(struct head *h, struct pilot_error *err)
                                                 : h->opt->no_pin ? "--no-pin"
                                                                  : NULL,
                               .db = h->db,
-                              .tasks = h->tasks.len};
+                              .tasks = h->tasks.len,
+                              .more_from = stream_name(h)};
     struct report_node *rn = calloc(h->node_count, sizeof(*rn));
     int rc = rn ? report_create(&h->report, &config, err) : PILOT_ENOMEM;
 
@@ -537,7 +547,7 @@ static int exit_status(const struct head *h)
 
     if (h->failed)
         return PILOT_EXIT_PILOT;
-    if (s->unfinished > 0 || h->unanswered)
+    if (s->unfinished > 0 || h->unanswered || stream_unread(h) != NULL)
         return PILOT_EXIT_STOPPED;
     if (s->failed > 0 || s->skipped > 0 || s->cancelled > 0)
         return PILOT_EXIT_FAILED;
@@ -603,7 +613,8 @@ static int finish(struct head *h, struct pilot_error *err)
     struct sched_counts c;
     static const char *const outputs[] = {"", " --output=packed", " --output=merged",
                                           " --output=none"};
-    char hint[640];
+    const char *unread = stream_unread(h);
+    char hint[1024];
     int rc;
 
     sched_get_counts(h->sched, &c);
@@ -617,16 +628,18 @@ static int finish(struct head *h, struct pilot_error *err)
     hook_end(h, exit_status(h));
     ranks_release(h);
     end_state(h, err);
-    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s%s",
+    snprintf(hint, sizeof(hint), "pilot-mpi --resume%s%.250s%s%.250s%s%s%.250s",
              h->opt->workdir ? " --workdir " : "", h->opt->workdir ? h->opt->workdir : "",
-             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "", outputs[h->opt->output]);
+             h->opt->db ? " --db " : "", h->opt->db ? h->opt->db : "", outputs[h->opt->output],
+             unread ? " --stream " : "", unread ? unread : "");
     end.summary = h->summary;
     end.failure_count = h->failure_count;
     for (unsigned i = 0; i < h->failure_count; i++)
         h->failures[i].id = head_task_id(h, h->failure_tasks[i]);
     end.exit_status = exit_status(h);
     end.stopped_why = h->failed ? h->failure.text : h->stop_why[0] ? h->stop_why : NULL;
-    end.resume_hint = h->summary.unfinished > 0 || h->unanswered ? hint : NULL;
+    end.resume_hint =
+        h->summary.unfinished > 0 || h->unanswered || stream_unread(h) != NULL ? hint : NULL;
     rc = report_end(h->report, &end, err);
     if (rc < 0)
         log_warn("%s", err->text);
@@ -663,6 +676,7 @@ int head_run(struct head *h, struct pilot_error *err)
         log_warn("tasks cannot be added from other hosts: %s", err->text);
     else if (!h->opt->resume)
         inbox_refuse_old(h->inbox); /* they were meant for what has been forgotten */
+    stream_begin(h);
     events_take_resumed(h);
     hook_start(h);
     actions_do(h);
@@ -722,6 +736,7 @@ bool head_destroy(struct head *h)
     ranks_release(h);
     hook_destroy(h);
     inbox_destroy(h->inbox);
+    stream_close(h);
     events_fini(h);
     log_set_sink(NULL, NULL);
     if (store_close(h->store, &err) < 0)

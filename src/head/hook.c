@@ -532,7 +532,7 @@ void hook_start(struct head *h)
 
     if (k == NULL)
         return;
-    k->waiting = h->tasks.len == 0;
+    k->waiting = h->tasks.len == 0 && h->stream == NULL;
     if (k->launcher != NULL &&
         launcher_configure(k->launcher, h->workdir, h->environ_before, h->opt->grace_ms, &err) < 0)
         fail(h, err.text);

@@ -5,6 +5,7 @@
  *   ranks.c    ranks and nodes: joining, cores, messages, leaving
  *   loss.c     heartbeats, and who is lost
  *   tasks.c    the table of tasks: resuming, giving them to the core
+ *   stream.c   a task file that is read while its tasks run
  *   intake.c   new tasks: out of files, from hooks, from clients, from a program
  *   events.c   ends of tasks that somebody is to be told and has to answer
  *   hook.c     the hook program: its lines, its life
@@ -31,6 +32,7 @@
 #include "core/sched.h"
 #include "head/head.h"
 #include "head/inbox.h"
+#include "input/taskfile.h"
 #include "proto/msg.h"
 #include "report/report.h"
 #include "store/store.h"
@@ -78,6 +80,7 @@ struct head_task {
     int64_t memory;
     node_id_t node;                      /* of the running attempt */
     unsigned attempts, failures, losses; /* from earlier runs */
+    unsigned line;     /* of the streamed file, in which it is; 0: not in it */
     uint8_t status;    /* enum task_status before the core has it; afterwards the core knows */
     uint8_t saved;     /* enum saved */
     uint8_t suspicion; /* as in struct store_task */
@@ -149,6 +152,7 @@ struct events { /* a ring; its first event has the number first_seq */
 };
 
 struct hook;
+struct stream;
 
 #define FAILURES_SHOWN 5
 
@@ -228,7 +232,9 @@ struct head {
     struct notices notices;
     struct events events;
     struct head_callbacks callbacks;
-    struct hook *hook;   /* NULL: none */
+    struct hook *hook;     /* NULL: none */
+    struct stream *stream; /* NULL: none */
+    char *unread; /* owned; the file that an earlier run did not read to its end; NULL: none */
     struct inbox *inbox; /* from head_run on */
     bool again;          /* something was added in this turn: do not sleep before the next */
     bool hurry;          /* somebody waits for this turn's barrier */
@@ -310,12 +316,41 @@ int tasks_unpack(const struct head_task *task, struct task_spec *spec);
 void tasks_fini(struct head *h);
 
 /* intake.c */
+/* What the nodes of this run, and the files in its work directory, leave to a task. */
+struct intake_limits {
+    struct taskfile_config config;
+    char names[5][256];
+    const char *reserved[8];
+    char cores_of[MSG_NAME_MAX + 80], memory_of[MSG_NAME_MAX + 80];
+};
+void intake_limits_init(struct intake_limits *l, struct head *h);
+/* Is there a node for it? 0, or PILOT_EINVAL. */
+int intake_check_room(const struct head *h, const char *file, const struct task_spec *spec,
+                      unsigned line, struct pilot_error *err);
+/* By the canonical text, in which the order of env and depends_on does not matter. */
+bool intake_same_content(const struct head_task *known, const struct task_spec *spec);
+/* Takes a task in that tasks_make has made, for which there is room, at the end of the table. */
+void intake_append(struct head *h, const struct head_task *task);
+/* In the run: the tasks from first on go to the store, then to the core. */
+void intake_start(struct head *h, task_id_t first);
 int64_t intake_file(struct head *h, const char *path, struct pilot_error *err);
 /* Adds the tasks of a text, in any form of a task file, all or none; known ones with the same
  * content are fine. While running they are scheduled at once. ids (may be NULL): those of all of
  * them, strv_free. Returns how many are new. */
 int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
                     struct pilot_error *err);
+
+/* stream.c */
+#define STREAM_UNREAD_KEY "unread" /* in the table meta: a file that was not read to its end */
+int stream_open(struct head *h, const char *path, struct pilot_error *err);
+void stream_begin(struct head *h); /* the run begins, the state is open */
+void stream_turn(struct head *h, int64_t now_ms);
+int stream_fds(const struct head *h, struct pollfd *fds); /* fills up to 1, returns how many */
+bool stream_holds(const struct head *h);                  /* more may come */
+const char *stream_name(const struct head *h);            /* for people; NULL: there is none */
+/* The file of which there is still something to be read, also since an earlier run; NULL: none. */
+const char *stream_unread(const struct head *h);
+void stream_close(struct head *h);
 
 /* cycles.c */
 int cycles_check(const struct head *h, const struct sched_task *tasks, task_id_t count,

@@ -11,12 +11,10 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/units.h"
-#include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
 
-/* By the canonical text, in which the order of env and depends_on does not matter. */
-static bool same_content(const struct head_task *known, const struct task_spec *spec)
+bool intake_same_content(const struct head_task *known, const struct task_spec *spec)
 {
     struct task_spec old;
     char *before = NULL, *now = NULL;
@@ -89,6 +87,20 @@ static bool replaces_changed(const struct staging *s)
     return s->h->opt->rerun_changed && !s->dynamic;
 }
 
+int intake_check_room(const struct head *h, const char *file, const struct task_spec *spec,
+                      unsigned line, struct pilot_error *err)
+{
+    char size[32];
+
+    if (spec->memory == 0 || ranks_can_hold(h, spec->cores, spec->memory))
+        return 0;
+    return err_set(err, PILOT_EINVAL,
+                   "%s:%u: task '%.200s': no node has %u cores and %s of memory; ask for less of "
+                   "one",
+                   file, line, spec->id, spec->cores,
+                   units_size_text(spec->memory, size, sizeof(size)));
+}
+
 static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
                         struct pilot_error *err)
 {
@@ -97,7 +109,6 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
     struct arena_mark mark = arena_mark(&table->text);
     struct staged *slot;
     task_id_t known;
-    char size[32];
     int rc;
 
     if (s->len == s->cap) {
@@ -109,22 +120,17 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
         s->v = v;
         s->cap = cap;
     }
-    if (spec->memory > 0 && !ranks_can_hold(s->h, spec->cores, spec->memory))
-        return err_set(
-            err, PILOT_EINVAL,
-            "%s:%u: task '%.200s': no node has %u cores and %s of memory; ask for less of "
-            "one",
-            s->file, line, spec->id, spec->cores,
-            units_size_text(spec->memory, size, sizeof(size)));
     slot = &s->v[s->len];
-    rc = tasks_make(table, &slot->task, spec, &s->scratch, err);
+    rc = intake_check_room(s->h, s->file, spec, line, err);
+    if (rc == 0)
+        rc = tasks_make(table, &slot->task, spec, &s->scratch, err);
     if (rc < 0)
         return rc;
     slot->line = line;
     if (remember_id(s, spec->id) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
     if (strmap_get(&table->ids, spec->id, &known)) {
-        bool same = same_content(&table->v[known], spec);
+        bool same = intake_same_content(&table->v[known], spec);
 
         if (same)
             s->known++;
@@ -155,23 +161,30 @@ static void on_warning(void *arg, const char *text)
     log_warn("%s", text);
 }
 
+void intake_append(struct head *h, const struct head_task *task)
+{
+    struct task_table *t = &h->tasks;
+
+    if (strmap_add(&t->ids, task->packed, t->len) < 0)
+        BUG("out of memory for the ids of %u tasks", t->len);
+    t->v[t->len] = *task;
+    t->v[t->len++].saved = SAVE_NEW;
+}
+
 /* Puts one staged task in the table. */
 static void take_staged(struct head *h, struct head_task *task)
 {
     struct task_table *t = &h->tasks;
-    bool replaces = task->node != NODE_ID_NONE;
-    task_id_t number = replaces ? task->node : t->len;
+    task_id_t replaced = task->node;
 
     task->node = NODE_ID_NONE;
-    if (replaces) {
-        strmap_rekey(&t->ids, task->packed); /* the key is the id at its front */
-    } else {
-        t->len++;
-        if (strmap_add(&t->ids, task->packed, number) < 0)
-            BUG("out of memory for the ids of %u tasks", t->len);
+    if (replaced == NODE_ID_NONE) {
+        intake_append(h, task);
+        return;
     }
-    task->saved = replaces ? SAVE_REPLACED : SAVE_NEW;
-    t->v[number] = *task;
+    strmap_rekey(&t->ids, task->packed); /* the key is the id at its front */
+    t->v[replaced] = *task;
+    t->v[replaced].saved = SAVE_REPLACED;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
@@ -186,21 +199,38 @@ static int take_all(struct staging *s, struct pilot_error *err)
     return 0;
 }
 
-static const char *const *reserved_names(struct head *h, char names[6][256])
+static void reserve_names(struct intake_limits *l, const char *db)
 {
-    static const char *list[8];
-    const char *base = strrchr(h->db, '/');
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".lock"};
+    const char *base = strrchr(db, '/');
     unsigned n = 0;
 
-    list[n++] = "summary.json";
-    list[n++] = ".pilot";
+    l->reserved[n++] = "summary.json";
+    l->reserved[n++] = ".pilot";
     for (unsigned i = 0; i < 5; i++) {
-        snprintf(names[i], sizeof(names[i]), "%.200s%s", base ? base + 1 : h->db, suffixes[i]);
-        list[n++] = names[i];
+        snprintf(l->names[i], sizeof(l->names[i]), "%.200s%s", base ? base + 1 : db, suffixes[i]);
+        l->reserved[n++] = l->names[i];
     }
-    list[n] = NULL;
-    return list;
+    l->reserved[n] = NULL;
+}
+
+void intake_limits_init(struct intake_limits *l, struct head *h)
+{
+    struct taskfile_config *c = &l->config;
+    const char *largest, *fattest;
+    char size[32];
+
+    memset(c, 0, sizeof(*c));
+    c->max_cores = ranks_largest(h, &largest);
+    c->max_memory = ranks_most_memory(h, &fattest);
+    snprintf(l->cores_of, sizeof(l->cores_of), "node %s has %u, the most of any node", largest,
+             c->max_cores);
+    snprintf(l->memory_of, sizeof(l->memory_of), "node %s has %s, the most of any node", fattest,
+             units_size_text(c->max_memory, size, sizeof(size)));
+    reserve_names(l, h->db);
+    c->max_cores_of = l->cores_of;
+    c->max_memory_of = l->memory_of;
+    c->reserved = l->reserved;
 }
 
 /* Checks and takes what text (NULL: the file called path) holds, all of it or nothing. */
@@ -208,26 +238,17 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
                        struct pilot_error *err)
 {
     struct head *h = s->h;
-    char names[6][256], words[MSG_NAME_MAX + 80], memory_words[MSG_NAME_MAX + 80], size[32];
-    const char *largest, *fattest;
-    struct taskfile_config config = {.max_cores = ranks_largest(h, &largest),
-                                     .max_memory = ranks_most_memory(h, &fattest),
-                                     .ids_by_content = s->dynamic};
+    struct intake_limits limits;
     struct arena_mark mark = arena_mark(&h->tasks.text);
     struct taskfile_ops ops = {
         .task = on_file_task, .known = on_known, .warn = on_warning, .arg = s};
     int64_t rc;
 
-    snprintf(words, sizeof(words), "node %s has %u, the most of any node", largest,
-             config.max_cores);
-    config.max_cores_of = words;
-    snprintf(memory_words, sizeof(memory_words), "node %s has %s, the most of any node", fattest,
-             units_size_text(config.max_memory, size, sizeof(size)));
-    config.max_memory_of = memory_words;
-    config.reserved = reserved_names(h, names);
+    intake_limits_init(&limits, h);
+    limits.config.ids_by_content = s->dynamic;
     buf_init(&s->scratch);
-    rc = text != NULL ? taskfile_read_text(s->file, text, text_len, &config, &ops, err)
-                      : taskfile_read(path, &config, &ops, err);
+    rc = text != NULL ? taskfile_read_text(s->file, text, text_len, &limits.config, &ops, err)
+                      : taskfile_read(path, &limits.config, &ops, err);
     if (rc >= 0 && s->refused > 0) {
         size_t len = strlen(s->refusals.text);
 
@@ -250,6 +271,10 @@ int64_t intake_file(struct head *h, const char *path, struct pilot_error *err)
     struct staging s = {.h = h, .file = strcmp(path, "-") == 0 ? "standard input" : path};
     int64_t added = take_in(&s, path, NULL, 0, err);
 
+    if (added >= 0) { /* a file that an earlier run did not read to its end is this one, mended */
+        free(h->unread);
+        h->unread = NULL;
+    }
     if (added >= 0 && s.changed > 0)
         log_info("%s: %lld new tasks, %llu changed ones will run again, %llu were already there",
                  s.file, (long long)added, (unsigned long long)s.changed,
@@ -258,6 +283,15 @@ int64_t intake_file(struct head *h, const char *path, struct pilot_error *err)
         log_info("%s: %lld new tasks, %llu were already there", s.file, (long long)added,
                  (unsigned long long)s.known);
     return added;
+}
+
+void intake_start(struct head *h, task_id_t first)
+{
+    struct pilot_error err;
+
+    if (first < h->tasks.len &&
+        (tasks_save(h, first, &err) < 0 || tasks_schedule(h, clock_mono_ms(), &err) < 0))
+        BUG("%u new tasks: %s", h->tasks.len - first, err.text);
 }
 
 int64_t intake_text(struct head *h, const char *name, const char *text, size_t len, char ***ids,
@@ -271,10 +305,8 @@ int64_t intake_text(struct head *h, const char *name, const char *text, size_t l
     added = take_in(&s, NULL, text, len, err);
 
     /* In the run: to the store, then to the core; before it, head_run does both. */
-    if (added > 0 && h->sched != NULL &&
-        (tasks_save(h, h->tasks.len - (task_id_t)added, err) < 0 ||
-         tasks_schedule(h, clock_mono_ms(), err) < 0))
-        BUG("out of memory for %lld new tasks", (long long)added);
+    if (added > 0 && h->sched != NULL)
+        intake_start(h, h->tasks.len - (task_id_t)added);
     if (added >= 0 && ids != NULL)
         *ids = s.ids;
     else

@@ -57,6 +57,11 @@ static int check_options(const struct pilot_options *o, struct pilot_error *err)
         return err_set(err, PILOT_EINVAL, "--retry-failed needs --resume");
     if (o->rerun_changed && !o->resume)
         return err_set(err, PILOT_EINVAL, "--rerun-changed needs --resume");
+    if (o->stream && (o->dry_run || o->rerun_changed))
+        return err_set(err, PILOT_EINVAL,
+                       "--stream starts tasks before the file is read to its end, and %s needs all "
+                       "of it; leave out one of them",
+                       o->dry_run ? "--dry-run" : "--rerun-changed");
     if (o->quiet && o->verbose)
         return err_set(err, PILOT_EINVAL, "--quiet and --verbose contradict each other");
     if (o->grace_ms < 0 || o->heartbeat_ms < 10 || o->lost_after_ms < 3 * o->heartbeat_ms)

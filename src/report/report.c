@@ -98,6 +98,10 @@ static void start_lines(struct report *r, const struct report_start *s)
              s->tasks == 1 ? "" : "s");
     if (s->tasks_done > 0)
         text_add(b, " (%s done earlier)", text_count(done, s->tasks_done));
+    if (s->more_from != NULL) {
+        text_add(b, "; more from ");
+        text_safe(b, s->more_from, strlen(s->more_from), r->screen.utf8, false, 0);
+    }
     screen_end(&r->screen);
     nodes_write(&r->screen, s->nodes, s->node_count);
     if ((b = screen_begin_bare(&r->screen)) == NULL)

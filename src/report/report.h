@@ -38,6 +38,7 @@ struct report_start {
     const char *why_not_pinned; /* NULL when pinned */
     const char *db;
     uint64_t tasks, tasks_done; /* in all; ended in earlier runs */
+    const char *more_from;      /* a file that is read while the tasks run; NULL: none */
 };
 void report_start(struct report *r, const struct report_start *s, int64_t now_ms);
 

@@ -4,6 +4,7 @@
 #include "store/internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -184,4 +185,23 @@ int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *
     sqlite3_finalize(last);
     sqlite3_finalize(stmt);
     return rc < 0 ? rc : 0;
+}
+
+int store_get_meta(struct store *s, const char *key, char **value, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sql_prepare(s, "SELECT value FROM meta WHERE key = ?1 AND value != ''", &stmt, err);
+    int step;
+
+    *value = NULL;
+    if (rc < 0)
+        return rc;
+    sql_bind_text(stmt, 1, key, strlen(key));
+    step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW && (*value = strdup((const char *)sqlite3_column_text(stmt, 0))) == NULL)
+        rc = err_set(err, PILOT_ENOMEM, "out of memory");
+    else if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = sql_fail(s, err, "read");
+    sqlite3_finalize(stmt);
+    return rc;
 }

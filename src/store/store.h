@@ -111,6 +111,10 @@ typedef int store_task_f(void *arg, const struct store_task *task, struct pilot_
  * pending, their open attempts are closed as lost. Before store_start. */
 int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *err);
 
+/* A key of the table meta as the database has it: fresh memory, NULL when it is not there or empty.
+ * Before store_start. */
+int store_get_meta(struct store *s, const char *key, char **value, struct pilot_error *err);
+
 /* Starts the thread. From here on only the calls below. */
 int store_start(struct store *s, struct pilot_error *err);
 

@@ -84,7 +84,7 @@ class Read(Row):
         cwd = bench.fresh(self.key)
         pipe = os.path.join(cwd, "tasks.json")
         os.mkfifo(pipe)
-        child = bench.spawn([bench.pilot, "--quiet", "--grace", "1", pipe], cwd)
+        child = bench.spawn([bench.pilot, "--quiet", "--grace", "1", "--stream", pipe], cwd)
         with open(pipe, "w") as f:
             if not self.lines:
                 f.write("[")
