@@ -15,6 +15,7 @@
 
 /* The text of one task and blanks around it. */
 #define WINDOW_MAX (TASK_TEXT_MAX + (1u << 20))
+#define WINDOW_FIRST 65536
 #define PROBE_BYTES 65536
 
 /* FORM -> TASKS -> TAIL; FORM -> TAIL for an object without an array of tasks. */
@@ -52,7 +53,9 @@ struct task_stream *task_stream_create(const char *name, const struct taskfile_c
     reader_init(&s->reader, name, config, ops);
     s->probe = PROBE_BYTES;
     s->reader.parked = parked_create();
-    if (s->reader.parked == NULL) {
+    s->cap = WINDOW_FIRST;
+    s->window = malloc(s->cap);
+    if (s->reader.parked == NULL || s->window == NULL) {
         task_stream_destroy(s);
         return NULL;
     }
@@ -378,7 +381,7 @@ static int go_on(struct task_stream *s, bool final, struct pilot_error *err)
 int task_stream_put(struct task_stream *s, const char *text, size_t len, struct pilot_error *err)
 {
     if (s->cap - s->len < len) {
-        size_t cap = s->len + len < 65536 ? 65536 : 2 * (s->len + len);
+        size_t cap = 2 * (s->len + len);
         char *window = realloc(s->window, cap);
 
         if (window == NULL)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Runs the reader of task files out of memory at every allocation in turn: the first fails, then
- * the second, ... until a run needs no more. Each run must end with PILOT_ENOMEM, and the
- * sanitizers see to leaks and worse. The linker's --wrap puts the functions below in place of the
- * library's; cJSON gets its memory through its own hooks. */
+/* Runs the readers of task files, of whole ones and of what comes in portions, out of memory at
+ * every allocation in turn: the first fails, then the second, ... until a run needs no more. Each
+ * run must end with PILOT_ENOMEM, and the sanitizers see to leaks and worse. The linker's --wrap
+ * puts the functions below in place of the library's; cJSON gets its memory through its own hooks.
+ */
 #include <cjson/cJSON.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 
 #include "common/error.h"
-#include "input/taskfile.h"
+#include "input/stream.h"
 
 static long until_failure = -1; /* allocations; negative: never */
 
@@ -48,6 +49,19 @@ int __wrap_asprintf(char **out, const char *fmt, ...)
     return rc;
 }
 
+/* What has been handed out. */
+static char seen[32][64];
+static unsigned seen_count;
+
+static bool is_seen(void *arg, const char *id)
+{
+    (void)arg;
+    for (unsigned i = 0; i < seen_count; i++)
+        if (strcmp(seen[i], id) == 0)
+            return true;
+    return false;
+}
+
 static int take_task(void *arg, const struct task_spec *spec, unsigned line,
                      struct pilot_error *err)
 {
@@ -60,32 +74,70 @@ static int take_task(void *arg, const struct task_spec *spec, unsigned line,
     if (json == NULL)
         return err_set(err, PILOT_ENOMEM, "no JSON");
     rc = task_spec_from_json(json, &back, err);
+    snprintf(seen[seen_count++ % 32], sizeof(seen[0]), "%s", spec->id);
     free(json);
     task_spec_fini(&back);
     return rc;
 }
 
+static const struct taskfile_config config = {0};
+static const struct taskfile_ops ops = {.task = take_task};
+
+static int64_t read_whole(const char *path, struct pilot_error *err)
+{
+    return taskfile_read(path, &config, &ops, err);
+}
+
+static int64_t read_in_portions(const char *path, struct pilot_error *err)
+{
+    static const struct taskfile_ops stream_ops = {.task = take_task, .known = is_seen};
+    struct task_stream *s = task_stream_create(path, &config, &stream_ops);
+    char portion[40];
+    FILE *f = fopen(path, "rb");
+    size_t n;
+    int rc = s == NULL ? err_set(err, PILOT_ENOMEM, "no stream") : 0;
+
+    seen_count = 0;
+
+    while (rc == 0 && (n = fread(portion, 1, sizeof(portion), f)) > 0)
+        rc = task_stream_put(s, portion, n, err);
+    if (rc == 0)
+        rc = task_stream_end(s, err);
+    fclose(f);
+    task_stream_destroy(s);
+    return rc;
+}
+
+typedef int64_t read_f(const char *path, struct pilot_error *err);
+
+static void starve(const char *path, const char *how, read_f *read_it)
+{
+    int64_t rc = PILOT_ENOMEM;
+    long n;
+
+    for (n = 0; rc < 0; n++) {
+        struct pilot_error err = {0};
+
+        until_failure = n;
+        rc = read_it(path, &err);
+        if (rc == PILOT_EINVAL && until_failure >= 0)
+            break; /* not in portions: its defaults come too late, or an id is of an earlier run */
+        if (rc < 0 && (rc != PILOT_ENOMEM || err.code != rc || err.text[0] == '\0'))
+            BUG("%s, %s, allocation %ld: %lld, %s", path, how, n, (long long)rc, err.text);
+    }
+    if (until_failure < 0)
+        BUG("%s, %s: allocation %ld failed and nobody minded", path, how, n - 1);
+    printf("%s, %s: %lld, %ld allocations\n", path, how, (long long)rc, n - 1);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct taskfile_config config = {0};
-    static const struct taskfile_ops ops = {.task = take_task};
     cJSON_Hooks hooks = {.malloc_fn = __wrap_malloc, .free_fn = free};
 
     cJSON_InitHooks(&hooks);
     for (int i = 1; i < argc; i++) {
-        struct pilot_error err = {0};
-        int64_t rc = PILOT_ENOMEM;
-        long n;
-
-        for (n = 0; rc < 0; n++) {
-            until_failure = n;
-            rc = taskfile_read(argv[i], &config, &ops, &err);
-            if (rc < 0 && (rc != PILOT_ENOMEM || err.code != rc || err.text[0] == '\0'))
-                BUG("%s, allocation %ld: %lld, %s", argv[i], n, (long long)rc, err.text);
-        }
-        if (until_failure < 0)
-            BUG("%s: allocation %ld failed and nobody minded", argv[i], n - 1);
-        printf("%s: %lld tasks, %ld allocations\n", argv[i], (long long)rc, n - 1);
+        starve(argv[i], "whole", read_whole);
+        starve(argv[i], "in portions", read_in_portions);
     }
     return 0;
 }
