@@ -12,6 +12,7 @@ struct arena_chunk;
 /* All zero is an empty one. */
 struct arena {
     struct arena_chunk *last; /* owned, and those before it */
+    size_t bytes;             /* of all chunks */
 };
 
 struct arena_mark {

@@ -305,6 +305,15 @@ char *rd_text(struct rd *r)
     return s;
 }
 
+void rd_skip_text(struct rd *r)
+{
+    const unsigned char *nul = r->failed ? NULL : memchr(r->p, '\0', rd_left(r));
+
+    r->failed = nul == NULL;
+    if (nul != NULL)
+        r->p = nul + 1;
+}
+
 char **rd_texts(struct rd *r)
 {
     return read_list(r, rd_var(r), 1, rd_text);

@@ -66,6 +66,7 @@ char **rd_strv(struct rd *r);
 uint64_t rd_var(struct rd *r);
 /* As rd_str and rd_strv. */
 char *rd_text(struct rd *r);
+void rd_skip_text(struct rd *r);
 char **rd_texts(struct rd *r);
 
 /* Frees a NULL-terminated list of heap strings; NULL does nothing. */

@@ -24,6 +24,13 @@ void strmap_init(struct strmap *m);
 void strmap_fini(struct strmap *m);
 /* Adds key, which must not be there yet. Returns 0 or PILOT_ENOMEM. */
 int strmap_add(struct strmap *m, const char *key, uint32_t value);
+/* Adds key and returns 1, or returns 0 and the value of the equal key that is there. PILOT_ENOMEM.
+ */
+int strmap_put(struct strmap *m, const char *key, uint32_t value, uint32_t *there);
+/* Makes room for so many more, so that adding them does not move the table. 0 or PILOT_ENOMEM. */
+int strmap_reserve(struct strmap *m, size_t more);
+/* The key will be looked for soon: in a large map its place is far away, and now on its way. */
+void strmap_expect(const struct strmap *m, const char *key);
 /* True and *value (may be NULL) when key is there. */
 bool strmap_get(const struct strmap *m, const char *key, uint32_t *value);
 /* Lets key, equal to one that is there, take its place, so that the old one's memory can go. */

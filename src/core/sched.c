@@ -44,6 +44,7 @@
 #include <stdlib.h>
 
 #include "common/error.h"
+#include "common/large.h"
 #include "core/state.h"
 
 #define MEMORY_PLENTY (UINT64_C(1) << 62) /* of a node of which nobody knows how much it has */
@@ -78,6 +79,7 @@ int state_reserve(void **v, size_t *cap, size_t len, size_t more, size_t size)
     grown = realloc(*v, want * size);
     if (!grown)
         return PILOT_ENOMEM;
+    large_pages(grown, want * size);
     *v = grown;
     *cap = want;
     return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: taking new tasks in, from files and from programs. They are read into a staging list first,
- * so that a text with an error leaves nothing behind. */
+/* Owns: taking new tasks in, from files and from programs. They are staged first, behind the tasks
+ * of the table, so that a text with an error leaves nothing behind. */
 #include "head/impl.h"
 
 #include <stdio.h>
@@ -31,10 +31,8 @@ bool intake_same_content(const struct head_task *known, const struct task_spec *
     return same;
 }
 
-struct staged {
-    struct head_task task;
-    unsigned line;
-};
+#define AHEAD 8 /* staged tasks whose places in the map of ids are fetched before they are needed  \
+                 */
 
 struct staging {
     struct head *h;
@@ -42,8 +40,7 @@ struct staging {
     bool dynamic; /* added while running, or by a program: nothing is ever replaced */
     char **ids;   /* of all of them, known ones too, when dynamic; owned */
     size_t id_count, id_cap;
-    struct staged *v;
-    size_t len, cap;
+    size_t len; /* staged tasks: in the table, from its len on */
     struct buf scratch;
     uint64_t known;   /* in the database with the same content */
     uint64_t changed; /* with other content, and will run again */
@@ -107,26 +104,19 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
     struct staging *s = arg;
     struct task_table *table = &s->h->tasks;
     struct arena_mark mark = arena_mark(&table->text);
-    struct staged *slot;
+    struct head_task *staged;
     task_id_t known;
     int rc;
 
-    if (s->len == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 256;
-        struct staged *v = realloc(s->v, cap * sizeof(*v));
-
-        if (v == NULL)
-            return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", cap);
-        s->v = v;
-        s->cap = cap;
-    }
-    slot = &s->v[s->len];
     rc = intake_check_room(s->h, s->file, spec, line, err);
-    if (rc == 0)
-        rc = tasks_make(table, &slot->task, spec, &s->scratch, err);
+    if (rc == 0 && tasks_reserve(table, s->len + 1) < 0)
+        rc = err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", s->len + 1);
     if (rc < 0)
         return rc;
-    slot->line = line;
+    staged = &table->v[table->len + s->len];
+    rc = tasks_make(table, staged, spec, &s->scratch, err);
+    if (rc < 0)
+        return rc;
     if (remember_id(s, spec->id) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for task '%s'", spec->id);
     if (strmap_get(&table->ids, spec->id, &known)) {
@@ -142,10 +132,17 @@ static int on_file_task(void *arg, const struct task_spec *spec, unsigned line,
             arena_release(&table->text, mark);
             return 0;
         }
-        slot->task.node = known; /* until it is committed: the task that it replaces */
+        staged->node = known; /* until it is committed: the task that it replaces */
     }
     s->len++;
     return 0;
+}
+
+static int on_expected(void *arg, size_t tasks)
+{
+    struct staging *s = arg;
+
+    return tasks_reserve(&s->h->tasks, s->len + tasks);
 }
 
 static bool on_known(void *arg, const char *id)
@@ -171,31 +168,34 @@ void intake_append(struct head *h, const struct head_task *task)
     t->v[t->len++].saved = SAVE_NEW;
 }
 
-/* Puts one staged task in the table. */
-static void take_staged(struct head *h, struct head_task *task)
+/* Puts one staged task in the table; where others were replaced, it moves to the front. */
+static void take_staged(struct head *h, struct head_task task)
 {
     struct task_table *t = &h->tasks;
-    task_id_t replaced = task->node;
+    task_id_t replaced = task.node;
 
-    task->node = NODE_ID_NONE;
+    task.node = NODE_ID_NONE;
     if (replaced == NODE_ID_NONE) {
-        intake_append(h, task);
+        intake_append(h, &task);
         return;
     }
-    strmap_rekey(&t->ids, task->packed); /* the key is the id at its front */
-    t->v[replaced] = *task;
+    strmap_rekey(&t->ids, task.packed); /* the key is the id at its front */
+    t->v[replaced] = task;
     t->v[replaced].saved = SAVE_REPLACED;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
 {
-    struct head *h = s->h;
-    int rc = tasks_reserve(&h->tasks, s->len);
+    struct task_table *t = &s->h->tasks;
+    const struct head_task *staged = t->v + t->len;
 
-    if (rc < 0)
-        return err_set(err, rc, "out of memory for %zu tasks", s->len);
-    for (size_t i = 0; i < s->len; i++)
-        take_staged(h, &s->v[i].task);
+    if (strmap_reserve(&t->ids, s->len) < 0)
+        return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", s->len);
+    for (size_t i = 0; i < s->len; i++) {
+        if (i + AHEAD < s->len)
+            strmap_expect(&t->ids, staged[i + AHEAD].packed);
+        take_staged(s->h, staged[i]);
+    }
     return 0;
 }
 
@@ -240,8 +240,11 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
     struct head *h = s->h;
     struct intake_limits limits;
     struct arena_mark mark = arena_mark(&h->tasks.text);
-    struct taskfile_ops ops = {
-        .task = on_file_task, .known = on_known, .warn = on_warning, .arg = s};
+    struct taskfile_ops ops = {.task = on_file_task,
+                               .expect = on_expected,
+                               .known = on_known,
+                               .warn = on_warning,
+                               .arg = s};
     int64_t rc;
 
     intake_limits_init(&limits, h);
@@ -261,7 +264,6 @@ static int64_t take_in(struct staging *s, const char *path, const char *text, si
         rc = take_all(s, err);
     if (rc < 0)
         arena_release(&h->tasks.text, mark);
-    free(s->v);
     buf_fini(&s->scratch);
     return rc < 0 ? rc : (int64_t)(s->len - s->changed);
 }

@@ -74,6 +74,8 @@ int plan_show(struct head *h, struct pilot_error *err)
     struct sched_counts c;
 
     (void)err;
+    if (h->opt->quiet)
+        return PILOT_EXIT_COMPLETED; /* it was checked; nobody wants to see the order */
     show_nodes(h);
     sched_get_counts(h->sched, &c);
     printf("%u tasks, %u to run; the order, if all succeed and take equally long:\n", h->tasks.len,

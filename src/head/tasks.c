@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "common/large.h"
 #include "common/log.h"
 #include "common/units.h"
 #include "input/taskfile.h"
@@ -60,6 +61,7 @@ int tasks_reserve(struct task_table *t, size_t more)
         cap *= 2;
     if (cap >= TASK_ID_NONE || (v = realloc(t->v, cap * sizeof(*v))) == NULL)
         return PILOT_ENOMEM;
+    large_pages(v, cap * sizeof(*v));
     t->v = v;
     t->cap = (task_id_t)cap;
     return 0;
@@ -278,8 +280,11 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     const struct head_task *task = &h->tasks.v[i];
     struct task_spec spec;
     size_t before = b->dep_count;
-    int rc = tasks_unpack(task, &spec);
+    struct rd rd;
+    int rc;
 
+    rd_init(&rd, task->packed, task->packed_len);
+    rc = spec_unpack_shape(&rd, &spec);
     if (rc < 0)
         return rc;
     st->cores = spec.cores;
@@ -304,6 +309,7 @@ int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
     int rc = b.tasks != NULL ? 0 : PILOT_ENOMEM;
     size_t at = 0;
 
+    large_pages(b.tasks, (size_t)count * sizeof(*b.tasks));
     for (task_id_t i = 0; rc == 0 && i < count; i++)
         rc = describe(h, &b, first + i, &b.tasks[i], err);
     /* The list of dependencies has stopped growing: now its entries have addresses. */

@@ -86,11 +86,16 @@ int fields_text(struct fields *f, const struct scan_text *value, const char *wha
     return 0;
 }
 
+static bool is_blank(const char *text)
+{
+    return (unsigned char)*text <= ' ' && text[strspn(text, " \t\r\n")] == '\0';
+}
+
 int fields_string(struct fields *f, const struct scan_text *value, const char *what, char **out)
 {
     int rc = fields_text(f, value, what, out);
 
-    if (rc == 0 && *out != NULL && (*out)[strspn(*out, " \t\r\n")] == '\0') {
+    if (rc == 0 && *out != NULL && is_blank(*out)) {
         fields_complain(f, value, "%s is empty; fill it in or leave it out", what);
         free(*out);
         *out = NULL;
@@ -339,9 +344,16 @@ static int note_unknown(struct fields *f, const struct scan_member *member)
 
 static enum field field_of(const struct scan_text *key)
 {
+    static unsigned char lengths[FIELD_COUNT];
     unsigned field = 0;
 
-    while (field < FIELD_COUNT && !value_key_is(key, field_names[field]))
+    if (lengths[0] == 0)
+        for (unsigned i = 0; i < FIELD_COUNT; i++)
+            lengths[i] = (unsigned char)strlen(field_names[i]);
+    for (unsigned i = 0; i < FIELD_COUNT; i++)
+        if (lengths[i] == key->len && memcmp(key->p, field_names[i], key->len) == 0)
+            return (enum field)i;
+    while (field < FIELD_COUNT && !value_key_is(key, field_names[field])) /* with escapes */
         field++;
     return (enum field)field;
 }
@@ -420,7 +432,7 @@ int fields_begin(struct fields *f, const struct scan_text *object,
     f->start = object->p;
     f->line = line;
     f->place = (struct place){.line = line, .number = number};
-    memset(f->found, 0, sizeof(f->found));
+    f->found[FIELD_ID].p = NULL; /* find_fields clears all */
     if (value_kind(object) != VALUE_OBJECT) {
         fields_complain(f, object, "a task must be an object like {\"command\": \"...\"}, not %s",
                         value_kind_words(value_kind(object)));

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: ids and dependencies while a file is read. Ids lie in an arena of large chunks: a heap
- * string each would double the memory of a million tasks. The search for circles keeps its own
+/* Owns: ids and dependencies while a file is read. The search for circles keeps its own
  * stack, so that a chain of a million tasks needs no deep recursion. */
 #include "input/graph.h"
 
@@ -8,16 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/large.h"
+
 #define LATE_BIT 0x80000000u
 #define EDGE_GONE UINT32_MAX /* known from an earlier run, or complained about */
-#define CHUNK_BYTES 65536
-#define PATH_SHOWN 8 /* tasks of a circle that a message names */
-
-struct graph_chunk {
-    struct graph_chunk *next;
-    size_t used, size;
-    char text[];
-};
+#define PATH_SHOWN 8         /* tasks of a circle that a message names */
 
 void graph_init(struct graph *g)
 {
@@ -27,12 +21,7 @@ void graph_init(struct graph *g)
 
 void graph_fini(struct graph *g)
 {
-    while (g->chunks != NULL) {
-        struct graph_chunk *next = g->chunks->next;
-
-        free(g->chunks);
-        g->chunks = next;
-    }
+    arena_fini(&g->ids);
     free(g->nodes);
     free(g->edges);
     free(g->late);
@@ -43,24 +32,9 @@ void graph_fini(struct graph *g)
 static const char *keep_text(struct graph *g, const char *text)
 {
     size_t len = strlen(text) + 1;
-    struct graph_chunk *chunk = g->chunks;
-    char *copy;
+    char *copy = arena_take(&g->ids, len);
 
-    if (chunk == NULL || chunk->size - chunk->used < len) {
-        size_t size = len > CHUNK_BYTES ? len : CHUNK_BYTES;
-
-        chunk = malloc(sizeof(*chunk) + size);
-        if (chunk == NULL)
-            return NULL;
-        chunk->next = g->chunks;
-        chunk->used = 0;
-        chunk->size = size;
-        g->chunks = chunk;
-    }
-    copy = chunk->text + chunk->used;
-    memcpy(copy, text, len);
-    chunk->used += len;
-    return copy;
+    return copy != NULL ? memcpy(copy, text, len) : NULL;
 }
 
 /* list with room for one more than count elements of size bytes; NULL (and list as it was): no
@@ -72,8 +46,10 @@ static void *with_room(void *list, size_t count, size_t *cap, size_t size)
     if (count < *cap)
         return list;
     list = reallocarray(list, more, size);
-    if (list != NULL)
-        *cap = more;
+    if (list == NULL)
+        return NULL;
+    large_pages(list, more * size);
+    *cap = more;
     return list;
 }
 
@@ -120,10 +96,6 @@ int graph_add(struct graph *g, const char *id, unsigned line, char *const *depen
     uint32_t known;
     int rc;
 
-    if (strmap_get(&g->index, id, &known)) {
-        *first_line = g->nodes[known].line;
-        return PILOT_EEXIST;
-    }
     if (g->count >= GRAPH_TASKS_MAX)
         return PILOT_EINVAL;
     nodes = with_room(g->nodes, g->count, &g->cap, sizeof(*nodes));
@@ -133,13 +105,39 @@ int graph_add(struct graph *g, const char *id, unsigned line, char *const *depen
     node.id = keep_text(g, id);
     if (node.id == NULL)
         return PILOT_ENOMEM;
-    rc = strmap_add(&g->index, node.id, (uint32_t)g->count);
+    rc = strmap_put(&g->index, node.id, (uint32_t)g->count, &known);
     if (rc < 0)
         return rc;
+    if (rc == 0) {
+        *first_line = g->nodes[known].line;
+        return PILOT_EEXIST;
+    }
+    rc = 0;
     g->nodes[g->count++] = node;
     for (; depends_on != NULL && *depends_on != NULL && rc == 0; depends_on++)
         rc = add_edge(g, *depends_on);
     return rc;
+}
+
+void graph_expect(const struct graph *g, const char *id)
+{
+    strmap_expect(&g->index, id);
+}
+
+int graph_reserve(struct graph *g, size_t tasks)
+{
+    size_t cap = g->count + tasks;
+    struct graph_node *nodes;
+
+    if (cap <= g->cap)
+        return 0;
+    nodes = cap < GRAPH_TASKS_MAX ? reallocarray(g->nodes, cap, sizeof(*nodes)) : NULL;
+    if (nodes == NULL)
+        return PILOT_ENOMEM;
+    large_pages(nodes, cap * sizeof(*nodes));
+    g->nodes = nodes;
+    g->cap = cap;
+    return strmap_reserve(&g->index, tasks);
 }
 
 bool graph_has(const struct graph *g, const char *id)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/strmap.h"
 #include "input/complaints.h"
 
@@ -19,8 +20,6 @@ struct graph_node {
     uint32_t first_edge; /* its edges end where those of the next node begin */
 };
 
-struct graph_chunk; /* of the arena */
-
 struct graph {
     struct graph_node *nodes;
     size_t count, cap;
@@ -30,7 +29,7 @@ struct graph {
     size_t late_count, late_cap;
     bool has_loop;       /* a task waits for itself */
     struct strmap index; /* id -> node */
-    struct graph_chunk *chunks;
+    struct arena ids;
 };
 
 void graph_init(struct graph *g);
@@ -40,6 +39,12 @@ void graph_fini(struct graph *g);
  * one when the id is there already; PILOT_EINVAL when there are too many; PILOT_ENOMEM. */
 int graph_add(struct graph *g, const char *id, unsigned line, char *const *depends_on,
               unsigned *first_line);
+
+/* This id will be added soon. */
+void graph_expect(const struct graph *g, const char *id);
+
+/* Room for about so many more. 0 or PILOT_ENOMEM. */
+int graph_reserve(struct graph *g, size_t tasks);
 
 bool graph_has(const struct graph *g, const char *id);
 /* The same, and the line on which it was. */

@@ -14,7 +14,14 @@ static bool has_control_or_broken(const char *id, size_t len)
 {
     while (len > 0) {
         uint32_t code;
-        size_t n = text_char(id, len, &code);
+        size_t n;
+
+        if (*id >= 0x20 && *id < 0x7f) {
+            id++;
+            len--;
+            continue;
+        }
+        n = text_char(id, len, &code);
 
         if (n == 0 || code < 0x20 || (code >= 0x7f && code <= 0x9f))
             return true;
@@ -60,8 +67,11 @@ static const char *component_fault(const char *name, size_t len)
 static const char *reserved_above(const char *id, const char *const *reserved)
 {
     for (; reserved != NULL && *reserved != NULL; reserved++) {
-        size_t len = strlen(*reserved);
+        size_t len;
 
+        if (**reserved != *id)
+            continue;
+        len = strlen(*reserved);
         if (strncmp(id, *reserved, len) == 0 && (id[len] == '\0' || id[len] == '/'))
             return *reserved;
     }

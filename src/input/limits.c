@@ -13,8 +13,10 @@
 
 size_t limits_string_max(void)
 {
-    long page = sysconf(_SC_PAGESIZE);
+    static long page;
 
+    if (page == 0)
+        page = sysconf(_SC_PAGESIZE);
     return STRING_PAGES * (size_t)(page > 0 ? page : 4096) - 1;
 }
 

@@ -116,6 +116,30 @@ int lists_compare_env(const void *a, const void *b)
     return (*p == '=' ? 0 : (unsigned char)*p) - (*q == '=' ? 0 : (unsigned char)*q);
 }
 
+/* What a name and a value look like is what they are: "NAME=value" without decoding. */
+static bool is_plain(const struct scan_member *member)
+{
+    const struct scan_text *key = &member->key, *value = &member->value;
+
+    return key->len > 0 && key->plain && value->plain && value_kind(value) == VALUE_STRING &&
+           memchr(key->p, '=', key->len) == NULL;
+}
+
+static int plain_entry(const struct scan_member *member, char **out)
+{
+    const struct scan_text *key = &member->key, *value = &member->value;
+    char *p = malloc(key->len + value->len); /* '=' and NUL for the two quotes */
+
+    *out = p;
+    if (p == NULL)
+        return PILOT_ENOMEM;
+    memcpy(p, key->p, key->len);
+    p[key->len] = '=';
+    memcpy(p + key->len + 1, value->p + 1, value->len - 2);
+    p[key->len + value->len - 1] = '\0';
+    return 0;
+}
+
 /* The text of a variable. 0 and *out NULL: complained. */
 static int env_value(struct fields *f, const struct scan_member *member, const char *name,
                      char **out)
@@ -142,8 +166,11 @@ static int env_entry(struct fields *f, const struct scan_member *member, char **
 {
     char *name;
     char *value = NULL;
-    int rc = value_key(&member->key, &name);
+    int rc;
 
+    if (is_plain(member))
+        return plain_entry(member, out);
+    rc = value_key(&member->key, &name);
     if (rc == PILOT_ENOMEM)
         return rc;
     if (rc == PILOT_EINVAL || name[0] == '\0' || strchr(name, '=') != NULL) {
@@ -168,8 +195,11 @@ static int env_entry(struct fields *f, const struct scan_member *member, char **
 static int check_twice(struct fields *f, const struct scan_text *value, char *const *env,
                        size_t count)
 {
-    char **sorted = calloc(count + 1, sizeof(*sorted));
+    char **sorted;
 
+    if (count < 2)
+        return 0;
+    sorted = calloc(count + 1, sizeof(*sorted));
     if (sorted == NULL)
         return PILOT_ENOMEM;
     memcpy(sorted, env, count * sizeof(*sorted));

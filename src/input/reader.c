@@ -16,6 +16,8 @@
 #include "input/value.h"
 
 #define TOP_WARNINGS_MAX 20
+#define FORESEE_FIRST 1000 /* tasks */
+#define FORESEE 32
 
 /* ---- Ids of tasks that have none ------------------------------------------------------------- */
 
@@ -179,6 +181,8 @@ static int read_task(struct reader *r, const struct split_element *e, struct tas
     }
     if (spec->id == NULL && r->fields.found[FIELD_ID].p == NULL)
         rc = generate_id(r, e, spec);
+    if (spec->id != NULL)
+        graph_expect(&r->graph, spec->id);
     if (rc == 0)
         rc = fields_finish(&r->fields, spec);
     if (rc == 0 && spec->id != NULL)
@@ -199,6 +203,22 @@ void reader_complain_syntax(struct reader *r, const struct scan_fail *fail, uint
     r->incomplete = true;
 }
 
+/* By the tasks so far, which may be like the others: lists that are made once need not be moved.
+ * May be: so room is made for no more than FORESEE times as many, and once more when they are
+ * there. */
+static int foresee(struct reader *r)
+{
+    const struct split *s = &r->split;
+    double as_many = (double)(s->end - s->p) / (double)(s->p - s->begin);
+    size_t tasks = (size_t)((as_many < FORESEE ? as_many : FORESEE) * (double)r->number);
+    int rc = graph_reserve(&r->graph, tasks);
+
+    if (rc == 0 && r->ops->expect != NULL)
+        rc = r->ops->expect(r->ops->arg, tasks);
+    r->foresee_at = r->number * FORESEE;
+    return rc;
+}
+
 /* What comes piece by piece is read up to the first thing that is wrong: where the next task would
  * begin may not have come yet. */
 static bool has_failed(const struct reader *r)
@@ -212,6 +232,7 @@ int reader_tasks(struct reader *r)
     struct task_spec spec;
     int rc;
 
+    task_spec_init(&spec);
     while (!has_failed(r) && (rc = split_next(&r->split, &e)) != 0) {
         r->number += rc == 1 || e.is_task;
         if (rc == PILOT_EINVAL) {
@@ -220,7 +241,8 @@ int reader_tasks(struct reader *r)
         }
         if (rc < 0)
             return rc;
-        task_spec_init(&spec);
+        if (r->number == r->foresee_at && r->parked == NULL && (rc = foresee(r)) < 0)
+            return rc;
         rc = read_task(r, &e, &spec);
         task_spec_fini(&spec);
         if (rc < 0)
@@ -308,9 +330,9 @@ int reader_commands(struct reader *r)
     struct task_spec spec;
     int rc = 0;
 
+    task_spec_init(&spec);
     while (!has_failed(r) && (rc = split_next(&r->split, &e)) == 1) {
         r->number++;
-        task_spec_init(&spec);
         rc = read_command(r, &e, &spec);
         task_spec_fini(&spec);
         if (rc < 0)
@@ -471,6 +493,7 @@ void reader_init(struct reader *r, const char *name, const struct taskfile_confi
     memset(r, 0, sizeof(*r));
     r->config = config;
     r->ops = ops;
+    r->foresee_at = FORESEE_FIRST;
     complaints_init(&r->complaints, name);
     fields_init(&r->fields, &r->complaints, config);
     graph_init(&r->graph);

@@ -25,6 +25,7 @@ struct reader {
     struct graph graph;    /* of all tasks; in a stream, of those that are or were parked */
     struct parked *parked; /* a stream: tasks that wait for later ones; NULL: the text is whole */
     uint64_t number;       /* tasks so far, those that are wrong included */
+    uint64_t foresee_at;   /* at this number it is guessed how many there will be */
     bool incomplete;       /* the id of some task could not be read */
     bool callback_rc;      /* an error is the callback's, worded by it */
     bool given_known;      /* given holds ... */

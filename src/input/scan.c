@@ -31,13 +31,15 @@ struct scanner {
     struct scan_members *members; /* of level 1; NULL: not wanted */
     struct scan_fail *fail;
     struct scan_text key; /* of the value that comes next */
+    bool plain;           /* the last string had no escapes */
     unsigned depth;
     unsigned char objects[SCAN_DEPTH_MAX / 8]; /* bit n: level n+1 is an object */
 };
 
 const char *scan_blank(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
         p++;
     return p;
 }
@@ -166,18 +168,48 @@ static bool scan_escape(struct scanner *s)
     return true;
 }
 
+/* Is c a character that may stand in a string as it is, and one byte long? */
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Behind the plain characters at p, up to seven of them left out: eight are looked at at a time. A
+ * byte's highest bit says that it is not plain; a borrow may say so of the byte above one that is
+ * not, which costs nothing but a second look. */
+static const char *skip_plain(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
+
+    for (; end - p >= 8; p += 8) {
+        uint64_t w;
+
+        memcpy(&w, p, sizeof(w));
+        if ((w | (w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & high)
+            break;
+    }
+    return p;
+}
+
 static bool scan_string(struct scanner *s)
 {
     const char *start = s->p++;
 
+    s->plain = true;
     while (s->p < s->end) {
-        unsigned char c = (unsigned char)*s->p;
+        unsigned char c;
 
+        s->p = skip_plain(s->p, s->end);
+        while (s->p < s->end && is_plain((unsigned char)*s->p))
+            s->p++;
+        if (s->p == s->end)
+            break;
+        c = (unsigned char)*s->p;
         if (c == '"') {
             s->p++;
             return true;
-        }
-        if (c == '\\') {
+        } else if (c == '\\') {
+            s->plain = false;
             if (!scan_escape(s))
                 return false;
         } else if (c == '\n' || c == '\r') {
@@ -188,8 +220,6 @@ static bool scan_string(struct scanner *s)
                            : c == '\t' ? "tab (better written \\t)"
                                        : "control character",
                            c);
-        } else if (c < 0x80) {
-            s->p++;
         } else {
             size_t n = text_char(s->p, (size_t)(s->end - s->p), NULL);
 
@@ -236,7 +266,8 @@ static bool scan_number(struct scanner *s)
         s->p += s->p < s->end && (*s->p == '+' || *s->p == '-');
         good = skip_digits(s);
     }
-    if (good && (s->p == s->end || strchr("+-._", *s->p) == NULL || *s->p == '\0'))
+    if (good && (s->p == s->end || *s->p == ',' || *s->p == '}' || *s->p == '\0' ||
+                 strchr("+-._", *s->p) == NULL))
         return true;
     s->p = start;
     if (starts_with(s, "-Infinity"))
@@ -296,6 +327,7 @@ static enum expect value_ended(struct scanner *s)
         struct scan_text *value = &s->members->list[s->members->count - 1].value;
 
         value->len = (size_t)(s->p - value->p);
+        value->plain = s->plain;
     }
     return EXPECT_COMMA_OR_END;
 }
@@ -344,7 +376,8 @@ static enum expect take_key(struct scanner *s)
     }
     if (!scan_string(s))
         return EXPECT_FAILED;
-    s->key = (struct scan_text){.p = start + 1, .len = (size_t)(s->p - start) - 2};
+    s->key =
+        (struct scan_text){.p = start + 1, .len = (size_t)(s->p - start) - 2, .plain = s->plain};
     s->p = scan_blank(s->p, s->end);
     if (s->p == s->end || *s->p != ':') {
         fail_expected(s, "':' after a name");

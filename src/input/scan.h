@@ -13,6 +13,7 @@
 struct scan_text {
     const char *p;
     size_t len;
+    bool plain; /* a string that is known to have no escapes; false: it may have some */
 };
 
 /* One member of an object or element of an array. */

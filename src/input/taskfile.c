@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/large.h"
 #include "input/reader.h"
 
 #define READ_BYTES 1048576
@@ -47,6 +48,7 @@ static int read_fd(int fd, const char *name, size_t hint, char **text, size_t *l
     size_t used = 0;
     ssize_t n = 1;
 
+    large_pages(data, cap);
     while (data != NULL && n != 0) {
         n = read(fd, data + used, cap - used);
         if (n < 0 && errno != EINTR) {

@@ -31,6 +31,9 @@ struct taskfile_ops {
      * and err. Called while later tasks may still turn out to be wrong: keep nothing for good
      * before taskfile_read has returned 0. */
     int (*task)(void *arg, const struct task_spec *spec, unsigned line, struct pilot_error *err);
+    /* There will be about so many tasks: room for them needs to be made only once. NULL: no matter.
+     * 0 or PILOT_ENOMEM. */
+    int (*expect)(void *arg, size_t tasks);
     /* Is this id known from an earlier run? (For depends_on.) NULL: none is. */
     bool (*known)(void *arg, const char *id);
     /* A warning, worded: file, line, task, remedy. */

@@ -171,5 +171,7 @@ int msg_get_pack(struct rd *body, struct msg_pack *m);
 void spec_pack(struct buf *b, const struct task_spec *spec);
 /* spec is initialised by the call; on PILOT_EPROTO or PILOT_ENOMEM it is empty. */
 int spec_unpack(struct rd *r, struct task_spec *spec);
+/* Only its numbers, and depends_on: what there is to be scheduled. As spec_unpack. */
+int spec_unpack_shape(struct rd *r, struct task_spec *spec);
 
 #endif

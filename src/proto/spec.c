@@ -128,3 +128,19 @@ int spec_unpack(struct rd *r, struct task_spec *spec)
     }
     return 0;
 }
+
+int spec_unpack_shape(struct rd *r, struct task_spec *spec)
+{
+    struct rd whole = *r;
+    unsigned has;
+
+    task_spec_init(spec);
+    rd_skip_text(r); /* the id */
+    has = read_u32(r);
+    if (has & HAS_DEPENDS) {
+        *r = whole;
+        return spec_unpack(r, spec);
+    }
+    unpack_numbers(r, has, spec);
+    return rd_ok(r) && has <= HAS_ALL && spec->cores > 0 ? 0 : PILOT_EPROTO;
+}

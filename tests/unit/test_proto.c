@@ -278,6 +278,41 @@ static void test_refuses_other_versions(void **state)
     buf_fini(&frame);
 }
 
+/* What is scheduled of a task, with and without dependencies; cut anywhere it is refused, or the
+ * cut is behind what was asked for. */
+static void test_spec_gives_its_shape(void **state)
+{
+    struct task_spec spec = sample_spec(), shape;
+    char **deps = spec.depends_on;
+    struct buf packed;
+    struct rd rd;
+
+    (void)state;
+    buf_init(&packed);
+    for (int i = 0; i < 2; i++) {
+        spec.depends_on = i == 0 ? NULL : deps;
+        buf_clear(&packed);
+        spec_pack(&packed, &spec);
+        rd_init(&rd, packed.data, packed.len);
+        assert_int_equal(spec_unpack_shape(&rd, &shape), 0);
+        assert_int_equal(shape.cores, spec.cores);
+        assert_int_equal(shape.timeout_ms, spec.timeout_ms);
+        assert_int_equal(shape.estimate_ms, spec.estimate_ms);
+        assert_int_equal(shape.memory, spec.memory);
+        assert_int_equal(shape.priority, spec.priority);
+        assert_int_equal(shape.max_retries, spec.max_retries);
+        assert_int_equal(strv_len(shape.depends_on), strv_len(spec.depends_on));
+        task_spec_fini(&shape);
+        for (size_t len = 0; len < packed.len; len++) {
+            rd_init(&rd, packed.data, len);
+            if (spec_unpack_shape(&rd, &shape) == 0)
+                assert_int_equal(shape.max_retries, spec.max_retries);
+            task_spec_fini(&shape);
+        }
+    }
+    buf_fini(&packed);
+}
+
 static void test_spec_keeps_every_field(void **state)
 {
     struct task_spec spec = sample_spec(), back;
@@ -315,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_cut_at_every_byte),
         cmocka_unit_test(test_mutations_never_crash),
         cmocka_unit_test(test_refuses_other_versions),
+        cmocka_unit_test(test_spec_gives_its_shape),
         cmocka_unit_test(test_spec_keeps_every_field),
     };
 
