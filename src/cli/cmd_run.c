@@ -153,6 +153,13 @@ static int check(const struct run_options *o, struct pilot_error *err)
                  "--stream needs a FILE to read while tasks run; - is standard input");
         return PILOT_EINVAL;
     }
+    if (o->tasks != NULL && strcmp(o->tasks, "-") == 0 && o->pilot.hook != NULL &&
+        strcmp(o->pilot.hook, "-") == 0) {
+        snprintf(err->text, sizeof(err->text),
+                 "standard input cannot have both the tasks (-) and the answers of the hook "
+                 "(--on-complete -); put the tasks into a file");
+        return PILOT_EINVAL;
+    }
     if (o->tasks != NULL || o->pilot.resume || o->pilot.hook != NULL)
         return 0;
     snprintf(err->text, sizeof(err->text),

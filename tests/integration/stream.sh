@@ -102,6 +102,7 @@ test_errors_before_anything_runs() {
     expect 2 --stream nothing.json
     expect 2 --stream .
     expect 2 --stream --dry-run -
+    expect 2 --stream --on-complete - -
     expect 2 --stream --rerun-changed --resume -
     assert_absent pilot_runs/state.db
     : | expect 3 --stream -
