@@ -31,8 +31,9 @@ bool intake_same_content(const struct head_task *known, const struct task_spec *
     return same;
 }
 
-#define AHEAD 8 /* staged tasks whose places in the map of ids are fetched before they are needed  \
-                 */
+#define AHEAD                                                                                      \
+    8 /* staged tasks whose places in the map of ids are fetched before they are needed            \
+       */
 
 struct staging {
     struct head *h;
@@ -164,37 +165,38 @@ void intake_append(struct head *h, const struct head_task *task)
 
     if (strmap_add(&t->ids, task->packed, t->len) < 0)
         BUG("out of memory for the ids of %u tasks", t->len);
-    t->v[t->len] = *task;
+    if (task != &t->v[t->len])
+        t->v[t->len] = *task;
     t->v[t->len++].saved = SAVE_NEW;
 }
 
 /* Puts one staged task in the table; where others were replaced, it moves to the front. */
-static void take_staged(struct head *h, struct head_task task)
+static void take_staged(struct head *h, struct head_task *task)
 {
     struct task_table *t = &h->tasks;
-    task_id_t replaced = task.node;
+    task_id_t replaced = task->node;
 
-    task.node = NODE_ID_NONE;
+    task->node = NODE_ID_NONE;
     if (replaced == NODE_ID_NONE) {
-        intake_append(h, &task);
+        intake_append(h, task);
         return;
     }
-    strmap_rekey(&t->ids, task.packed); /* the key is the id at its front */
-    t->v[replaced] = task;
+    strmap_rekey(&t->ids, task->packed); /* the key is the id at its front */
+    t->v[replaced] = *task;
     t->v[replaced].saved = SAVE_REPLACED;
 }
 
 static int take_all(struct staging *s, struct pilot_error *err)
 {
     struct task_table *t = &s->h->tasks;
-    const struct head_task *staged = t->v + t->len;
+    struct head_task *staged = t->v + t->len;
 
     if (strmap_reserve(&t->ids, s->len) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", s->len);
     for (size_t i = 0; i < s->len; i++) {
         if (i + AHEAD < s->len)
             strmap_expect(&t->ids, staged[i + AHEAD].packed);
-        take_staged(s->h, staged[i]);
+        take_staged(s->h, &staged[i]);
     }
     return 0;
 }

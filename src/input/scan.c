@@ -6,6 +6,7 @@
 #include "input/scan.h"
 
 #include <ctype.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -174,20 +175,25 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* Behind the plain characters at p, up to seven of them left out: eight are looked at at a time. A
- * byte's highest bit says that it is not plain; a borrow may say so of the byte above one that is
- * not, which costs nothing but a second look. */
+/* Behind the plain characters at p. Eight bytes are looked at at a time: the highest bit of each
+ * says that it is not plain. The first that says so is right; of a later one a borrow may say it.
+ */
 static const char *skip_plain(const char *p, const char *end)
 {
     const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
 
     for (; end - p >= 8; p += 8) {
-        uint64_t w;
+        uint64_t w, wrong;
 
         memcpy(&w, p, sizeof(w));
-        if ((w | (w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & high)
-            break;
+        w = le64toh(w);
+        wrong =
+            (w | (w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones)) & high;
+        if (wrong != 0)
+            return p + __builtin_ctzll(wrong) / 8;
     }
+    while (p < end && is_plain((unsigned char)*p))
+        p++;
     return p;
 }
 
@@ -200,8 +206,6 @@ static bool scan_string(struct scanner *s)
         unsigned char c;
 
         s->p = skip_plain(s->p, s->end);
-        while (s->p < s->end && is_plain((unsigned char)*s->p))
-            s->p++;
         if (s->p == s->end)
             break;
         c = (unsigned char)*s->p;

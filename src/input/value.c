@@ -16,25 +16,6 @@
 #define SHORT_DIGITS 15
 #define NUMBER_TEXT_MAX 60 /* cJSON reads only the first 63 bytes of a number, without a word */
 
-enum value_kind value_kind(const struct scan_text *value)
-{
-    switch (value->p[0]) {
-    case '{':
-        return VALUE_OBJECT;
-    case '[':
-        return VALUE_ARRAY;
-    case '"':
-        return VALUE_STRING;
-    case 't':
-    case 'f':
-        return VALUE_BOOLEAN;
-    case 'n':
-        return VALUE_NULL;
-    default:
-        return VALUE_NUMBER;
-    }
-}
-
 const char *value_kind_words(enum value_kind kind)
 {
     static const char *const words[] = {"null",     "true or false", "a number",

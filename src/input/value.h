@@ -17,7 +17,25 @@ enum value_kind {
     VALUE_OBJECT,
 };
 
-enum value_kind value_kind(const struct scan_text *value);
+/* By its first character: the text was scanned before. */
+static inline enum value_kind value_kind(const struct scan_text *value)
+{
+    switch (value->p[0]) {
+    case '{':
+        return VALUE_OBJECT;
+    case '[':
+        return VALUE_ARRAY;
+    case '"':
+        return VALUE_STRING;
+    case 't':
+    case 'f':
+        return VALUE_BOOLEAN;
+    case 'n':
+        return VALUE_NULL;
+    default:
+        return VALUE_NUMBER;
+    }
+}
 
 /* "a number", "an object", ... */
 const char *value_kind_words(enum value_kind kind);
