@@ -112,6 +112,11 @@ static int reserve_tables(struct sched *s, size_t count, size_t edges)
     return rc;
 }
 
+int sched_reserve(struct sched *s, size_t count)
+{
+    return reserve_tables(s, count, 0);
+}
+
 /* Finds each task's shape and counts it there, then gives every heap its room, so that no later
  * push needs memory. On failure the counts are as before. */
 static int reserve_shapes(struct sched *s, const struct sched_task *batch, size_t count)

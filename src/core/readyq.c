@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "common/large.h"
 #include "core/sched.h"
 
 #define MEMORY_BITS 9
@@ -233,6 +234,7 @@ int readyq_reserve(struct readyq *q, uint32_t shape, uint32_t entries)
     heap = realloc(s->heap, cap * sizeof(*heap));
     if (!heap)
         return PILOT_ENOMEM;
+    large_pages(heap, cap * sizeof(*heap));
     s->heap = heap;
     s->cap = (uint32_t)cap;
     return 0;

@@ -102,6 +102,9 @@ struct sched;
 struct sched *sched_create(const struct sched_config *config); /* NULL: no memory */
 void sched_destroy(struct sched *s);
 
+/* Room for so many more tasks, so that adding them in parts moves nothing. 0 or PILOT_ENOMEM. */
+int sched_reserve(struct sched *s, size_t count);
+
 /* Adds tasks number sched_count(s), ... ; deps may point to any task already added or in the same
  * call, and must not form cycles (checked by the reader of the file; BUG here). A task whose
  * dependency has already failed is skipped at once (an action). Strong guarantee: on PILOT_ENOMEM

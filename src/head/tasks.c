@@ -235,10 +235,16 @@ int tasks_check_sizes(const struct head *h, struct pilot_error *err)
     return wrong ? err_set(err, PILOT_EINVAL, "%s", text) : 0;
 }
 
+/* So many tasks are given to the core at once that what is said of them stays in the caches; more
+ * when they depend on later ones. */
+#define BATCH 4096
+
 struct batch {
     struct sched_task *tasks;
+    size_t count, cap;
     task_id_t *deps;
     size_t dep_count, dep_cap;
+    task_id_t last_dep; /* the highest number in deps */
 };
 
 static int add_deps(struct head *h, struct batch *b, const struct task_spec *spec,
@@ -260,6 +266,8 @@ static int add_deps(struct head *h, struct batch *b, const struct task_spec *spe
                            "task '%s' depends on '%s', which is not in the state database; resume "
                            "with the task file that both came from: --resume FILE",
                            spec->id, spec->depends_on[i]);
+        if (b->deps[b->dep_count] > b->last_dep)
+            b->last_dep = b->deps[b->dep_count];
         b->dep_count++;
     }
     return 0;
@@ -287,40 +295,74 @@ static int describe(struct head *h, struct batch *b, task_id_t i, struct sched_t
     rc = spec_unpack_shape(&rd, &spec);
     if (rc < 0)
         return rc;
-    st->cores = spec.cores;
-    st->memory = (uint64_t)spec.memory;
-    st->priority = spec.priority;
-    st->timeout_ms = longest_ms(&spec);
-    st->max_retries = spec.max_retries;
-    st->status = (enum task_status)task->status;
-    st->attempts = task->attempts;
-    st->failures = task->failures;
-    st->losses = task->losses;
+    *st = (struct sched_task){.cores = spec.cores,
+                              .memory = (uint64_t)spec.memory,
+                              .priority = spec.priority,
+                              .timeout_ms = longest_ms(&spec),
+                              .max_retries = spec.max_retries,
+                              .status = (enum task_status)task->status,
+                              .attempts = task->attempts,
+                              .failures = task->failures,
+                              .losses = task->losses};
     rc = add_deps(h, b, &spec, err);
     st->dep_count = b->dep_count - before;
     task_spec_fini(&spec);
     return rc;
 }
 
-int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
+static int add_to_batch(struct head *h, struct batch *b, task_id_t i, struct pilot_error *err)
 {
-    task_id_t first = sched_count(h->sched), count = h->tasks.len - first;
-    struct batch b = {.tasks = calloc((size_t)count + 1, sizeof(*b.tasks))};
-    int rc = b.tasks != NULL ? 0 : PILOT_ENOMEM;
+    if (b->count == b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 64;
+        struct sched_task *tasks = reallocarray(b->tasks, cap, sizeof(*tasks));
+
+        if (tasks == NULL)
+            return PILOT_ENOMEM;
+        b->tasks = tasks;
+        b->cap = cap;
+    }
+    return describe(h, b, i, &b->tasks[b->count++], err);
+}
+
+/* The list of dependencies has stopped growing: now its entries have addresses. */
+static void point_to_deps(struct batch *b)
+{
     size_t at = 0;
 
-    large_pages(b.tasks, (size_t)count * sizeof(*b.tasks));
-    for (task_id_t i = 0; rc == 0 && i < count; i++)
-        rc = describe(h, &b, first + i, &b.tasks[i], err);
-    /* The list of dependencies has stopped growing: now its entries have addresses. */
-    for (task_id_t i = 0; rc == 0 && i < count; i++) {
-        b.tasks[i].deps = b.deps ? b.deps + at : NULL;
-        at += b.tasks[i].dep_count;
+    for (size_t i = 0; i < b->count; i++) {
+        b->tasks[i].deps = b->deps ? b->deps + at : NULL;
+        at += b->tasks[i].dep_count;
+    }
+}
+
+static int give_batch(struct head *h, struct batch *b, int64_t now_ms)
+{
+    int rc;
+
+    point_to_deps(b);
+    rc = sched_add(h->sched, b->tasks, b->count, now_ms, &h->actions);
+    b->count = b->dep_count = b->last_dep = 0;
+    return rc;
+}
+
+int tasks_schedule(struct head *h, int64_t now_ms, struct pilot_error *err)
+{
+    task_id_t first = sched_count(h->sched);
+    bool resumed = h->opt->resume && first == 0; /* then circles are looked for among all */
+    struct batch b = {0};
+    int rc = sched_reserve(h->sched, h->tasks.len - first);
+
+    for (task_id_t i = first; rc == 0 && i < h->tasks.len; i++) {
+        rc = add_to_batch(h, &b, i, err);
+        if (rc == 0 && b.count >= BATCH && b.last_dep <= i && !resumed)
+            rc = give_batch(h, &b, now_ms);
+    }
+    if (rc == 0 && resumed) {
+        point_to_deps(&b);
+        rc = cycles_check(h, b.tasks, (task_id_t)b.count, err);
     }
     if (rc == 0)
-        rc = h->opt->resume && first == 0 ? cycles_check(h, b.tasks, count, err) : 0;
-    if (rc == 0)
-        rc = sched_add(h->sched, b.tasks, count, now_ms, &h->actions);
+        rc = give_batch(h, &b, now_ms);
     free(b.tasks);
     free(b.deps);
     return rc == PILOT_ENOMEM ? err_set(err, rc, "out of memory for %u tasks", h->tasks.len) : rc;
