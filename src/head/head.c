@@ -373,36 +373,6 @@ static int open_state(struct head *h, struct pilot_error *err)
     return rc;
 }
 
-/* A dry run reads a copy of the state: loading it would close attempts that were cut short. */
-static int copy_state(struct head *h, struct pilot_error *err)
-{
-    static const char *const suffixes[] = {"", "-wal"};
-    struct store_owner owner = {.host = "dry run", .pid = getpid(), .job = ""};
-    char dir[] = "/tmp/pilot-mpi-dry-XXXXXX", copy[64];
-    int rc = 0;
-
-    if (mkdtemp(dir) == NULL)
-        return err_set_errno(err, PILOT_EIO, errno, "cannot make a directory below /tmp");
-    for (int i = 0; i < 2 && rc == 0; i++) {
-        char from[4096];
-
-        snprintf(from, sizeof(from), "%s%s", h->db, suffixes[i]);
-        snprintf(copy, sizeof(copy), "%s/state.db%s", dir, suffixes[i]);
-        rc = site_copy_file(from, copy, i == 0, err);
-    }
-    snprintf(copy, sizeof(copy), "%s/state.db", dir);
-    if (rc == 0)
-        rc = store_open(&h->store, copy, STORE_RESUME, &owner, err);
-    if (rc == 0)
-        rc = tasks_load_state(h, err);
-    store_close(h->store, NULL);
-    h->store = NULL;
-    site_remove_dir(dir);
-    if (rc == 0 && h->opt->retry_failed)
-        tasks_retry_failed(h);
-    return rc;
-}
-
 static int set_up(struct head *h, const struct head_config *config, struct pilot_error *err)
 {
     const char *dir = h->opt->workdir ? h->opt->workdir : "./pilot_runs";
@@ -423,7 +393,7 @@ static int set_up(struct head *h, const struct head_config *config, struct pilot
     if (rc == 0)
         rc = ranks_assign(h, err);
     if (rc == 0 && h->opt->resume)
-        rc = h->opt->dry_run ? copy_state(h, err) : open_state(h, err);
+        rc = h->opt->dry_run ? plan_load_state(h, err) : open_state(h, err);
     return rc;
 }
 

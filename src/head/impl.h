@@ -457,6 +457,7 @@ void requests_take_inbox(struct head *h, int64_t now_ms);
 void requests_reply(struct head *h, const struct notice *n);
 
 /* plan.c */
+int plan_load_state(struct head *h, struct pilot_error *err); /* of a copy: nothing is changed */
 int plan_show(struct head *h, struct pilot_error *err);
 
 /* head.c: stops the run; only ever raises the level. */

@@ -3,10 +3,13 @@
  * which shows the order and the nodes, not the times. */
 #include "head/impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "agent/site.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -66,6 +69,36 @@ static uint64_t one_round(struct head *h, int64_t now_ms, uint64_t before)
     h->actions.len = 0;
     sched_actions_fini(&starts);
     return n;
+}
+
+/* A dry run reads a copy of the state: loading it would close attempts that were cut short. */
+int plan_load_state(struct head *h, struct pilot_error *err)
+{
+    static const char *const suffixes[] = {"", "-wal"};
+    struct store_owner owner = {.host = "dry run", .pid = getpid(), .job = ""};
+    char dir[] = "/tmp/pilot-mpi-dry-XXXXXX", copy[64];
+    int rc = 0;
+
+    if (mkdtemp(dir) == NULL)
+        return err_set_errno(err, PILOT_EIO, errno, "cannot make a directory below /tmp");
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        char from[4096];
+
+        snprintf(from, sizeof(from), "%s%s", h->db, suffixes[i]);
+        snprintf(copy, sizeof(copy), "%s/state.db%s", dir, suffixes[i]);
+        rc = site_copy_file(from, copy, i == 0, err);
+    }
+    snprintf(copy, sizeof(copy), "%s/state.db", dir);
+    if (rc == 0)
+        rc = store_open(&h->store, copy, STORE_RESUME, &owner, err);
+    if (rc == 0)
+        rc = tasks_load_state(h, err);
+    store_close(h->store, NULL);
+    h->store = NULL;
+    site_remove_dir(dir);
+    if (rc == 0 && h->opt->retry_failed)
+        tasks_retry_failed(h);
+    return rc;
 }
 
 int plan_show(struct head *h, struct pilot_error *err)
