@@ -159,11 +159,10 @@ int pilot_rank(const struct pilot *p);
 
 /* Reads a task file (see pilot-mpi(1) for its forms); "-" is standard input. Either all its tasks
  * are taken or none (with opt->stream: those before the first error; the error is told, and
- * pilot_run returns PILOT_EXIT_STOPPED). Returns the number of new tasks (tasks of a resumed database that are there
- * already are not counted), 0 on ranks other than 0.
- * Errors: PILOT_EINVAL with up to 20 lines, one for each thing that is wrong; PILOT_ENOENT or
- * PILOT_EIO for the file; PILOT_EEXIST for a known id with other content; PILOT_ESTATE after
- * pilot_run. */
+ * pilot_run returns PILOT_EXIT_STOPPED). Returns the number of new tasks (tasks of a resumed
+ * database that are there already are not counted), 0 on ranks other than 0. Errors: PILOT_EINVAL
+ * with up to 20 lines, one for each thing that is wrong; PILOT_ENOENT or PILOT_EIO for the file;
+ * PILOT_EEXIST for a known id with other content; PILOT_ESTATE after pilot_run. */
 int64_t pilot_load_file(struct pilot *p, const char *path, struct pilot_error *err);
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */

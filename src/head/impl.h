@@ -80,7 +80,7 @@ struct head_task {
     int64_t memory;
     node_id_t node;                      /* of the running attempt */
     unsigned attempts, failures, losses; /* from earlier runs */
-    unsigned line;     /* of the streamed file, in which it is; 0: not in it */
+    unsigned line;                       /* of the streamed file, in which it is; 0: not in it */
     uint8_t status;    /* enum task_status before the core has it; afterwards the core knows */
     uint8_t saved;     /* enum saved */
     uint8_t suspicion; /* as in struct store_task */

@@ -31,9 +31,8 @@ bool intake_same_content(const struct head_task *known, const struct task_spec *
     return same;
 }
 
-#define AHEAD                                                                                      \
-    8 /* staged tasks whose places in the map of ids are fetched before they are needed            \
-       */
+/* Staged tasks whose places in the map of ids are fetched before they are needed. */
+#define AHEAD 8
 
 struct staging {
     struct head *h;
