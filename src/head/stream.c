@@ -27,9 +27,8 @@
 
 #define READ_BYTES (256 << 10) /* a turn; some thousand tasks */
 #define WAITING_MAX 100000     /* tasks that are read ahead of those that run */
-#define UNCOMMITTED_BYTES                                                                          \
-    (4 << 20) /* of text, twice: read while the text before it is committed                        \
-               */
+/* Of text, twice: read while the text before it is committed. */
+#define UNCOMMITTED_BYTES (4 << 20)
 
 enum stream_state { STREAM_READING, STREAM_READ, STREAM_CUT };
 
