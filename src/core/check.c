@@ -30,10 +30,26 @@ static void check_deps(const struct sched *s, task_id_t id)
            !was_retried(s, id));
 }
 
-/* 1, 2, 3, 7 and the tasks' side of 5. */
+/* 8 */
+static void check_lent(const struct sched *s, task_id_t id)
+{
+    const struct task *t = &s->tasks[id];
+    const struct place *place;
+
+    if (!t->lent)
+        return;
+    BUG_ON(t->status != TASK_PENDING || t->waits > 0 || t->late || t->queued);
+    BUG_ON(t->node >= s->nodes.len || !s->nodes.v[t->node].up);
+    BUG_ON(t->slot >= s->nodes.v[t->node].running_len);
+    place = &s->nodes.v[t->node].running[t->slot];
+    BUG_ON(place->lent != id || state_cores(s, place->task) != state_cores(s, id) ||
+           state_memory(s, place->task) != state_memory(s, id));
+}
+
+/* 1, 2, 3, 7, 8 and the tasks' side of 5. */
 static void check_tasks(const struct sched *s)
 {
-    task_id_t by_status[TASK_STATUS_COUNT] = {0}, blocked = 0, late = 0;
+    task_id_t by_status[TASK_STATUS_COUNT] = {0}, blocked = 0, late = 0, lent = 0;
 
     for (task_id_t id = 0; id < s->count; id++) {
         const struct task *t = &s->tasks[id];
@@ -42,18 +58,20 @@ static void check_tasks(const struct sched *s)
         blocked += t->status == TASK_PENDING && t->waits > 0;
         check_deps(s, id);
         late += t->late;
-        BUG_ON(t->cancelling && t->status != TASK_RUNNING);
+        lent += t->lent;
+        BUG_ON(t->cancelling && t->status != TASK_RUNNING && !t->lent);
+        check_lent(s, id);
         BUG_ON(t->late && (t->status != TASK_PENDING || t->waits > 0 || t->queued));
         BUG_ON(t->late && (!s->config.deadline_ms || !t->timeout_ms));
         if (t->status == TASK_RUNNING) {
             BUG_ON(t->node >= s->nodes.len || !s->nodes.v[t->node].up);
             BUG_ON(t->slot >= s->nodes.v[t->node].running_len);
-            BUG_ON(s->nodes.v[t->node].running[t->slot] != id);
+            BUG_ON(s->nodes.v[t->node].running[t->slot].task != id);
         }
     }
     for (int i = 0; i < TASK_STATUS_COUNT; i++)
         BUG_ON(by_status[i] != s->by_status[i]);
-    BUG_ON(blocked != s->blocked || late != s->late);
+    BUG_ON(blocked != s->blocked || late != s->late || lent != s->lent);
 }
 
 /* 4, without the counts: one heap and its leaf of the tournament. */
@@ -97,10 +115,11 @@ static void check_shapes(const struct sched *s)
         const struct task *t = &s->tasks[id];
 
         queued += t->queued;
-        BUG_ON(t->status == TASK_PENDING && t->waits == 0 && !t->queued && !t->late);
+        BUG_ON(t->status == TASK_PENDING && t->waits == 0 && !t->queued && !t->late && !t->lent);
     }
     BUG_ON(tasks != s->count || queued != entries);
-    BUG_ON(pending + s->late != s->by_status[TASK_PENDING] || ready != state_ready_count(s));
+    BUG_ON(pending + s->late + s->lent != s->by_status[TASK_PENDING] ||
+           ready != state_ready_count(s));
     for (uint32_t i = 1; i < q->cap; i++) {
         uint64_t left = q->tree[2 * i], right = q->tree[2 * i + 1];
 
@@ -144,7 +163,7 @@ static void check_most_memory(const struct nodes *n)
 static void check_nodes(const struct sched *s)
 {
     const struct nodes *n = &s->nodes;
-    unsigned up = 0, total = 0, busy = 0, running = 0;
+    unsigned up = 0, total = 0, busy = 0, running = 0, lent = 0;
     uint32_t max_cores = 0, max_count = 0, indexed = 0;
 
     for (node_id_t id = 0; id < n->len; id++) {
@@ -155,9 +174,10 @@ static void check_nodes(const struct sched *s)
         if (!node->up)
             continue;
         for (uint32_t i = 0; i < node->running_len; i++) {
-            const struct task *t = &s->tasks[node->running[i]];
+            const struct task *t = &s->tasks[node->running[i].task];
 
             BUG_ON(t->status != TASK_RUNNING || t->node != id || t->slot != i);
+            lent += node->running[i].lent != TASK_ID_NONE;
             used += s->ready.v[t->shape].cores;
             memory += s->ready.v[t->shape].memory;
         }
@@ -179,7 +199,7 @@ static void check_nodes(const struct sched *s)
     BUG_ON(indexed != 0);
     check_most_memory(n);
     BUG_ON(up != n->up || total != n->cores_total || busy != n->cores_busy);
-    BUG_ON(running != s->by_status[TASK_RUNNING]);
+    BUG_ON(running != s->by_status[TASK_RUNNING] || lent != s->lent);
     BUG_ON(max_cores != n->max_cores || (up > 0 && max_count != n->max_count));
 }
 

@@ -41,7 +41,7 @@ static struct room free_now(const struct sched *s, node_id_t id)
     return (struct room){s->nodes.v[id].free_cores, s->nodes.memory[id].free};
 }
 
-static int64_t expected_ms(const struct sched *s, const struct task *t)
+int64_t state_expected_ms(const struct sched *s, const struct task *t)
 {
     int64_t ms = estimate_ms(readyq_estimate(&s->ready, t->shape));
 
@@ -52,7 +52,7 @@ static int64_t expected_ms(const struct sched *s, const struct task *t)
  * estimate is expected to run as long again, up to its timeout. */
 static int64_t expected_end(const struct sched *s, const struct task *t, int64_t now_ms)
 {
-    int64_t end = state_add_ms(t->since_ms, expected_ms(s, t));
+    int64_t end = state_add_ms(t->since_ms, state_expected_ms(s, t));
     int64_t limit = t->timeout_ms ? t->since_ms + t->timeout_ms : INT64_MAX;
     int64_t ran_ms = now_ms - t->since_ms;
 
@@ -69,10 +69,10 @@ static struct room free_at(const struct sched *s, node_id_t id, int64_t at_ms, i
     struct room free = free_now(s, id);
 
     for (uint32_t i = 0; i < node->running_len; i++) {
-        if (expected_end(s, &s->tasks[node->running[i]], now_ms) > at_ms)
+        if (expected_end(s, &s->tasks[node->running[i].task], now_ms) > at_ms)
             continue;
-        free.cores += state_cores(s, node->running[i]);
-        free.memory += state_memory(s, node->running[i]);
+        free.cores += state_cores(s, node->running[i].task);
+        free.memory += state_memory(s, node->running[i].task);
     }
     return free;
 }
@@ -95,7 +95,7 @@ static int64_t start_on(struct sched *s, node_id_t id, struct room need, bool to
     size_t n = 0, i = 0;
 
     for (uint32_t r = 0; r < node->running_len; r++) {
-        const struct task *t = &s->tasks[node->running[r]];
+        const struct task *t = &s->tasks[node->running[r].task];
         struct hold_end end = {expected_end(s, t, now_ms), s->ready.v[t->shape].cores,
                                s->ready.v[t->shape].memory};
 
@@ -288,5 +288,5 @@ bool hold_allows(struct sched *s, uint64_t key, int64_t now_ms)
     if (s->hold.stale)
         set_spare(s, now_ms);
     return fits(need, (struct room){s->hold.spare, s->hold.spare_memory}) ||
-           state_add_ms(now_ms, expected_ms(s, t)) <= s->hold.start_ms;
+           state_add_ms(now_ms, state_expected_ms(s, t)) <= s->hold.start_ms;
 }

@@ -208,7 +208,7 @@ int nodes_reserve(struct nodes *n, node_id_t id)
 {
     struct node *node = &n->v[id];
     uint32_t cap = node->running_cap ? node->running_cap * 2 : 4;
-    task_id_t *running;
+    struct place *running;
 
     if (node->running_len < node->running_cap)
         return 0;
@@ -240,23 +240,23 @@ uint32_t nodes_take(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memo
     BUG_ON(!node->up || node->free_cores < cores || (memory > 0 && n->memory[id].free < memory) ||
            node->running_len == node->running_cap);
     set_free(n, id, node->free_cores - cores, 0 - memory);
-    node->running[node->running_len] = task;
+    node->running[node->running_len] = (struct place){.task = task, .lent = TASK_ID_NONE};
     return node->running_len++;
 }
 
-task_id_t nodes_give(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memory, uint32_t slot)
+bool nodes_give(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memory, uint32_t slot)
 {
     struct node *node = &n->v[id];
 
     BUG_ON(!node->up || node->cores - node->free_cores < cores ||
            (memory > 0 && n->memory[id].all - n->memory[id].free < memory) ||
-           slot >= node->running_len);
+           slot >= node->running_len || node->running[slot].lent != TASK_ID_NONE);
     set_free(n, id, node->free_cores + cores, memory);
     node->running_len--;
     if (slot == node->running_len)
-        return TASK_ID_NONE;
+        return false;
     node->running[slot] = node->running[node->running_len];
-    return node->running[slot];
+    return true;
 }
 
 _Static_assert(IDSET_NONE == MAXTREE_NONE, "number_of takes both");

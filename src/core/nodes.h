@@ -13,10 +13,17 @@
 #include "core/maxtree.h"
 #include "core/sched.h"
 
+/* What a running task has of a node, and which task has been lent behind it: sent there to take the
+ * place over (lend.c). */
+struct place {
+    task_id_t task;
+    task_id_t lent; /* or TASK_ID_NONE */
+};
+
 struct node {
     bool up;
     uint32_t cores, free_cores;
-    task_id_t *running; /* owned; in no particular order */
+    struct place *running; /* owned; in no particular order */
     uint32_t running_len, running_cap;
 };
 
@@ -56,9 +63,9 @@ int nodes_use_memory(struct nodes *n);
 int nodes_reserve(struct nodes *n, node_id_t id);
 /* task takes cores and memory of the node; returns its slot in the node's list. */
 uint32_t nodes_take(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memory, task_id_t task);
-/* The task in slot gives its share back. Returns the task that has moved into its slot, or
- * TASK_ID_NONE. */
-task_id_t nodes_give(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memory, uint32_t slot);
+/* The task in slot gives its share back; nothing is lent behind it. Returns whether the last place
+ * has moved into its slot. */
+bool nodes_give(struct nodes *n, node_id_t id, uint32_t cores, uint64_t memory, uint32_t slot);
 
 /* Of the nodes with so many free cores and so much free memory (not the held one): that with the
  * fewest, or with the most, free cores; the lowest number among equals; NODE_ID_NONE: there is

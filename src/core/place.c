@@ -33,12 +33,12 @@ static int skip_orphans(struct sched *s, struct sched_actions *out)
 
 /* It could end only after the deadline. Its timeout is the longest that it runs, so this is never
  * too careful; a task that says nothing is never late. */
-static bool is_late(const struct sched *s, task_id_t id, int64_t now_ms)
+bool state_is_late(const struct sched *s, task_id_t id, int64_t start_ms)
 {
     const struct task *t = &s->tasks[id];
 
     return s->config.deadline_ms && t->timeout_ms &&
-           state_add_ms(now_ms, t->timeout_ms) > s->config.deadline_ms;
+           state_add_ms(start_ms, t->timeout_ms) > s->config.deadline_ms;
 }
 
 /* The first key of the shape that is not late. */
@@ -46,7 +46,8 @@ static uint64_t top_in_time(struct sched *s, uint32_t shape, int64_t now_ms)
 {
     uint64_t key;
 
-    while ((key = readyq_top(&s->ready, shape)) != KEY_NONE && is_late(s, key_task(key), now_ms))
+    while ((key = readyq_top(&s->ready, shape)) != KEY_NONE &&
+           state_is_late(s, key_task(key), now_ms))
         state_set_late(s, key_task(key));
     return key;
 }
@@ -54,7 +55,7 @@ static uint64_t top_in_time(struct sched *s, uint32_t shape, int64_t now_ms)
 /* A node is kept for a task only as long as that can start. */
 static void release_late_hold(struct sched *s, int64_t now_ms)
 {
-    if (s->hold.key != KEY_NONE && is_late(s, key_task(s->hold.key), now_ms))
+    if (s->hold.key != KEY_NONE && state_is_late(s, key_task(s->hold.key), now_ms))
         hold_release(s);
 }
 
@@ -118,7 +119,7 @@ static uint64_t first_in_time(struct sched *s, uint32_t max_cores, below_f *belo
     uint64_t key;
 
     while ((key = first_below(s, max_cores, below)) != KEY_NONE &&
-           is_late(s, key_task(key), now_ms))
+           state_is_late(s, key_task(key), now_ms))
         state_set_late(s, key_task(key));
     return key;
 }
@@ -143,6 +144,11 @@ static node_id_t choose_node(struct sched *s, uint64_t key, uint32_t widest, int
     return node;
 }
 
+uint64_t state_first_in_time(struct sched *s, int64_t now_ms)
+{
+    return first_in_time(s, s->nodes.max_cores, nodes_fits_ever_below, now_ms);
+}
+
 static int start(struct sched *s, uint64_t key, node_id_t node, int64_t now_ms,
                  struct sched_actions *out)
 {
@@ -152,23 +158,16 @@ static int start(struct sched *s, uint64_t key, node_id_t node, int64_t now_ms,
 
     if (rc == 0)
         rc = nodes_reserve(&s->nodes, node);
+    if (rc == 0)
+        rc = lend_reserve(s);
     if (rc < 0)
         return rc;
-    t->attempts++;
     t->node = node;
     t->slot = nodes_take(&s->nodes, node, state_cores(s, id), state_memory(s, id), id);
     if (node == s->nodes.held)
         hold_touch(s);
-    state_set_status(s, id, TASK_RUNNING,
-                     (struct why){.cause = TASK_ID_NONE, .node = node, .attempt = t->attempts},
-                     out);
-    t->since_ms = now_ms;
-    state_append(out, &(struct sched_action){.type = SCHED_START,
-                                             .task = id,
-                                             .cause = TASK_ID_NONE,
-                                             .node = node,
-                                             .attempt = t->attempts,
-                                             .status = TASK_RUNNING});
+    state_begin(s, id, false, now_ms, out);
+    lend_note(s, id);
     return 0;
 }
 
@@ -200,7 +199,7 @@ static int start_in_order(struct sched *s, int64_t now_ms, uint64_t *front,
     while (rc == 0 && !is_full(s)) {
         node_id_t node;
 
-        key = first_in_time(s, s->nodes.max_cores, nodes_fits_ever_below, now_ms);
+        key = state_first_in_time(s, now_ms);
         if (key == KEY_NONE)
             break;
         node = choose_node(s, key, widest_pending(s), now_ms);
@@ -244,6 +243,8 @@ int sched_place(struct sched *s, int64_t now_ms, struct sched_actions *out)
         rc = hold_update(s, front, now_ms);
     if (rc == 0 && front != KEY_NONE)
         rc = start_behind(s, now_ms, out);
+    if (rc == 0)
+        rc = lend_pass(s, now_ms, out);
     wake_for_hold(s);
     return rc;
 }

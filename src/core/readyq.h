@@ -25,7 +25,7 @@ struct shape {
     uint64_t memory;   /* as sched_memory makes it */
     uint32_t position; /* in readyq.by_width */
     uint32_t tasks;    /* of this shape, in any status: the heap has room for them all */
-    uint32_t pending;  /* of them, ready or blocked; not the late ones */
+    uint32_t pending;  /* of them, ready or blocked; not the late and the lent ones */
     uint32_t ready;    /* of them: the living entries of the heap */
     uint32_t kin;      /* the first shape of the same cores and timeout_class: they share its ... */
     struct estimate estimate; /* ... or few would ever learn where each task has its own memory */

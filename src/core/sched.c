@@ -17,14 +17,14 @@
  *            +------------ SCHED_RETRY ------------+----+
  *
  * A pending task is blocked while one of its dependencies has not completed; else it is ready, or
- * late once a pass has found that it cannot end before the deadline. Nobody goes looking for late
- * tasks: the deadline does not move, so one that is late remains so, and it is taken out of its
- * heap when it comes to the top of the order. A retry is counted against max_retries, a loss
- * against max_losses; both keep the task's place in the order.
+ * late once a pass has found that it cannot end before the deadline, or lent (lend.c). Nobody goes
+ * looking for late tasks: the deadline does not move, so one that is late remains so, and it is
+ * taken out of its heap when it comes to the top of the order. A retry is counted against
+ * max_retries, a loss against max_losses; both keep the task's place in the order.
  *
  * Invariants, between two calls (sched_check verifies them all):
- *  1. by_status, blocked, late and, for each shape, tasks, pending (without the late ones) and
- *     ready are true counts.
+ *  1. by_status, blocked, late, lent and, for each shape, tasks, pending (without the late and the
+ *     lent ones) and ready are true counts.
  *  2. waits of a task = its edges to tasks that have not completed. Since completed is for ever,
  *     waits only falls, and needs no repair when a task is skipped, cancelled or retried.
  *  3. A pending task has no dead (failed, skipped, cancelled) dependency, except for those retried
@@ -38,7 +38,10 @@
  *     node that is not up.
  *  6. The hold's task is ready, and its node is up and has enough cores and memory; no hold while
  *     draining.
- *  7. A late task is pending, waits for nothing, and is in no heap; without a deadline none is. */
+ *  7. A late task is pending, waits for nothing, and is in no heap; without a deadline none is.
+ *  8. A lent task is pending, waits for nothing, is not late, and is in no heap. Its node and slot
+ *     say where one runs that needs as much, and that place has its number; it has no share of the
+ *     node itself. */
 #include "core/sched.h"
 
 #include <stdlib.h>
@@ -127,6 +130,7 @@ void sched_destroy(struct sched *s)
     nodes_fini(&s->nodes);
     free(s->tasks);
     free(s->edges);
+    free(s->fresh);
     free(s->retried);
     free(s->ends);
     free(s);
@@ -186,7 +190,7 @@ uint64_t state_memory(const struct sched *s, task_id_t id)
 
 task_id_t state_ready_count(const struct sched *s)
 {
-    return s->by_status[TASK_PENDING] - s->blocked - s->late;
+    return s->by_status[TASK_PENDING] - s->blocked - s->late - s->lent;
 }
 
 int64_t state_add_ms(int64_t a_ms, int64_t b_ms)
@@ -240,18 +244,29 @@ void state_enter(struct sched *s, task_id_t id)
         make_ready(s, id);
 }
 
-void state_set_late(struct sched *s, task_id_t id)
+void state_leave_heap(struct sched *s, task_id_t id)
 {
     struct task *t = &s->tasks[id];
 
     BUG_ON(readyq_top(&s->ready, t->shape) != state_key(s, id));
-    t->late = true;
     t->queued = false;
-    s->late++;
     s->ready.v[t->shape].pending--;
     s->ready.v[t->shape].ready--;
     readyq_pop(&s->ready, t->shape);
     drop_dead_tops(s, t->shape);
+}
+
+void state_set_late(struct sched *s, task_id_t id)
+{
+    state_leave_heap(s, id);
+    s->tasks[id].late = true;
+    s->late++;
+}
+
+static void leave_lent(struct sched *s, task_id_t id)
+{
+    s->tasks[id].lent = false;
+    s->lent--;
 }
 
 /* A pending task goes, or comes to another status. */
@@ -264,6 +279,10 @@ static void leave_pending(struct sched *s, task_id_t id)
         s->late--;
         return;
     }
+    if (t->lent) {
+        leave_lent(s, id);
+        return;
+    }
     s->ready.v[t->shape].pending--;
     if (t->waits > 0)
         s->blocked--;
@@ -271,6 +290,25 @@ static void leave_pending(struct sched *s, task_id_t id)
         s->ready.v[t->shape].ready--;
     if (s->hold.key == state_key(s, id))
         hold_release(s);
+}
+
+void state_begin(struct sched *s, task_id_t id, bool sent, int64_t now_ms,
+                 struct sched_actions *out)
+{
+    struct task *t = &s->tasks[id];
+
+    t->attempts++;
+    state_set_status(s, id, TASK_RUNNING,
+                     (struct why){.cause = TASK_ID_NONE, .node = t->node, .attempt = t->attempts},
+                     out);
+    t->since_ms = now_ms;
+    state_append(out, &(struct sched_action){.type = SCHED_START,
+                                             .task = id,
+                                             .cause = TASK_ID_NONE,
+                                             .node = t->node,
+                                             .attempt = t->attempts,
+                                             .status = TASK_RUNNING,
+                                             .sent = sent});
 }
 
 void state_set_status(struct sched *s, task_id_t id, enum task_status to, struct why why,
@@ -377,21 +415,37 @@ static enum task_status judge(struct sched *s, struct task *t, enum attempt_reas
     return *retry ? TASK_PENDING : TASK_FAILED;
 }
 
-/* Needs room for 1 + skip_bound actions. */
-static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
-                        int64_t now_ms, struct sched_actions *out)
+/* The task's share of its node goes to the one lent behind it, which is returned, or is free. */
+static task_id_t leave_place(struct sched *s, task_id_t id)
+{
+    const struct task *t = &s->tasks[id];
+    struct place *place = &s->nodes.v[t->node].running[t->slot];
+    task_id_t next = place->lent;
+
+    if (t->node == s->nodes.held)
+        hold_touch(s);
+    if (next != TASK_ID_NONE) {
+        *place = (struct place){.task = next, .lent = TASK_ID_NONE};
+        return next;
+    }
+    if (nodes_give(&s->nodes, t->node, state_cores(s, id), state_memory(s, id), t->slot)) {
+        s->tasks[place->task].slot = t->slot;
+        if (place->lent != TASK_ID_NONE)
+            s->tasks[place->lent].slot = t->slot;
+    }
+    return TASK_ID_NONE;
+}
+
+/* What the end of its attempt means for a task and for those behind it. Needs room for 1 +
+ * skip_bound actions. */
+static void conclude(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
+                     int64_t now_ms, struct sched_actions *out)
 {
     struct task *t = &s->tasks[id];
     struct why why = {.cause = TASK_ID_NONE, .node = t->node, .attempt = t->attempts};
     int64_t ran_ms = now_ms - t->since_ms;
     enum task_status to = judge(s, t, reason, exit_code, &why.retry);
-    task_id_t moved =
-        nodes_give(&s->nodes, t->node, state_cores(s, id), state_memory(s, id), t->slot);
 
-    if (moved != TASK_ID_NONE)
-        s->tasks[moved].slot = t->slot;
-    if (t->node == s->nodes.held)
-        hold_touch(s);
     t->cancelling = false;
     state_set_status(s, id, to, why, out);
     if (to == TASK_COMPLETED) {
@@ -400,6 +454,27 @@ static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reaso
     } else if (state_is_dead(to)) {
         skip_dependents(s, id, id, out);
     }
+}
+
+/* Needs room for 3 + skip_bound actions. */
+static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
+                        int64_t now_ms, struct sched_actions *out)
+{
+    task_id_t next = leave_place(s, id);
+
+    conclude(s, id, reason, exit_code, now_ms, out);
+    if (next != TASK_ID_NONE)
+        state_begin(s, next, true, now_ms, out);
+}
+
+/* A lent task has begun and ended, but the end of the one before it is not known yet: it had no
+ * share of its own. Needs room for 3 + skip_bound actions. */
+static void end_lent(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
+                     int64_t now_ms, struct sched_actions *out)
+{
+    lend_unlink(s, id);
+    state_begin(s, id, true, now_ms, out);
+    conclude(s, id, reason, exit_code, now_ms, out);
 }
 
 static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sched_actions *out)
@@ -411,13 +486,17 @@ static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sc
     if (id >= s->nodes.len || !s->nodes.v[id].up)
         BUG("node %u goes down, but it is not up", id);
     node = &s->nodes.v[id];
-    for (uint32_t i = 0; i < node->running_len && bound == 0; i++)
-        bound = skip_bound(s, node->running[i]);
-    rc = state_reserve_actions(out, node->running_len + bound);
+    for (uint32_t i = 0; i < node->running_len && bound == 0; i++) {
+        bound = skip_bound(s, node->running[i].task);
+        if (bound == 0 && node->running[i].lent != TASK_ID_NONE)
+            bound = skip_bound(s, node->running[i].lent);
+    }
+    rc = state_reserve_actions(out, 4 * (size_t)node->running_len + bound);
     if (rc < 0)
         return rc;
+    /* What was lent may have run there too: its turn comes in the same place, and it is lost. */
     while (node->running_len > 0)
-        end_attempt(s, node->running[node->running_len - 1], REASON_LOST, -1, now_ms, out);
+        end_attempt(s, node->running[node->running_len - 1].task, REASON_LOST, -1, now_ms, out);
     if (s->nodes.held == id)
         hold_release(s);
     nodes_remove(&s->nodes, id);
@@ -428,16 +507,50 @@ static int on_attempt_ended(struct sched *s, const struct sched_event *ev, int64
                             struct sched_actions *out)
 {
     const struct task *t = &s->tasks[ev->task];
+    task_id_t next;
     int rc;
 
-    if (t->status != TASK_RUNNING || t->attempts != ev->attempt)
+    if (t->lent ? t->attempts + 1 != ev->attempt
+                : t->status != TASK_RUNNING || t->attempts != ev->attempt)
         return 0; /* stale: a node that was declared lost speaks again */
     rc = state_reserve_actions(
         out,
-        1 + (succeeded(ev->reason, ev->exit_code) && !t->cancelling ? 0 : skip_bound(s, ev->task)));
+        3 + (succeeded(ev->reason, ev->exit_code) && !t->cancelling ? 0 : skip_bound(s, ev->task)));
+    if (rc == 0)
+        rc = lend_reserve(s);
     if (rc < 0)
         return rc;
+    if (t->lent) {
+        end_lent(s, ev->task, ev->reason, ev->exit_code, now_ms, out);
+        return 0;
+    }
+    next = s->nodes.v[t->node].running[t->slot].lent;
     end_attempt(s, ev->task, ev->reason, ev->exit_code, now_ms, out);
+    if (next != TASK_ID_NONE)
+        lend_note(s, next);
+    return 0;
+}
+
+static int on_returned(struct sched *s, const struct sched_event *ev, struct sched_actions *out)
+{
+    struct task *t = &s->tasks[ev->task];
+    int rc;
+
+    if (!t->lent || t->attempts + 1 != ev->attempt)
+        return 0;
+    rc = state_reserve_actions(out, 1 + (t->cancelling ? skip_bound(s, ev->task) : 0));
+    if (rc < 0)
+        return rc;
+    lend_unlink(s, ev->task);
+    if (t->cancelling) {
+        t->cancelling = false;
+        state_set_status(s, ev->task, TASK_CANCELLED, WHY_NONE, out);
+        skip_dependents(s, ev->task, ev->task, out);
+        return 0;
+    }
+    leave_lent(s, ev->task);
+    s->ready.v[t->shape].pending++;
+    make_ready(s, ev->task);
     return 0;
 }
 
@@ -447,12 +560,12 @@ static int on_cancel(struct sched *s, task_id_t id, struct sched_actions *out)
     struct task *t = &s->tasks[id];
     int rc;
 
-    if (t->status != TASK_PENDING && (t->status != TASK_RUNNING || t->cancelling))
+    if ((t->status != TASK_PENDING && t->status != TASK_RUNNING) || t->cancelling)
         return 0;
     rc = state_reserve_actions(out, 1 + skip_bound(s, id));
     if (rc < 0)
         return rc;
-    if (t->status == TASK_PENDING) {
+    if (t->status == TASK_PENDING && !t->lent) {
         state_set_status(s, id, TASK_CANCELLED, WHY_NONE, out);
         skip_dependents(s, id, id, out);
         return 0;
@@ -462,8 +575,21 @@ static int on_cancel(struct sched *s, task_id_t id, struct sched_actions *out)
                                              .task = id,
                                              .cause = TASK_ID_NONE,
                                              .node = t->node,
-                                             .attempt = t->attempts,
-                                             .status = TASK_RUNNING});
+                                             .attempt = t->attempts + t->lent,
+                                             .status = (enum task_status)t->status});
+    return 0;
+}
+
+static int on_drain(struct sched *s, struct sched_actions *out)
+{
+    int rc = state_reserve_actions(out, s->lent);
+
+    if (rc < 0)
+        return rc;
+    s->draining = true;
+    s->wake_ms = INT64_MAX;
+    hold_release(s);
+    lend_recall(s, out);
     return 0;
 }
 
@@ -492,8 +618,8 @@ static int on_retry(struct sched *s, task_id_t id, struct sched_actions *out)
 int sched_apply(struct sched *s, const struct sched_event *ev, int64_t now_ms,
                 struct sched_actions *out)
 {
-    bool of_task =
-        ev->type == SCHED_ATTEMPT_ENDED || ev->type == SCHED_CANCEL || ev->type == SCHED_RETRY;
+    bool of_task = ev->type == SCHED_ATTEMPT_ENDED || ev->type == SCHED_RETURNED ||
+                   ev->type == SCHED_CANCEL || ev->type == SCHED_RETRY;
 
     if (of_task && ev->task >= s->count)
         BUG("event %d of task %u, but there are %u tasks", (int)ev->type, ev->task, s->count);
@@ -504,13 +630,12 @@ int sched_apply(struct sched *s, const struct sched_event *ev, int64_t now_ms,
         return on_node_down(s, ev->node, now_ms, out);
     case SCHED_ATTEMPT_ENDED:
         return on_attempt_ended(s, ev, now_ms, out);
+    case SCHED_RETURNED:
+        return on_returned(s, ev, out);
     case SCHED_CANCEL:
         return on_cancel(s, ev->task, out);
     case SCHED_DRAIN:
-        s->draining = true;
-        s->wake_ms = INT64_MAX;
-        hold_release(s);
-        return 0;
+        return on_drain(s, out);
     case SCHED_RETRY:
         return on_retry(s, ev->task, out);
     }
@@ -529,6 +654,7 @@ void sched_get_counts(const struct sched *s, struct sched_counts *out)
 {
     *out = (struct sched_counts){.blocked = s->blocked,
                                  .late = s->late,
+                                 .lent = s->lent,
                                  .cores_total = s->nodes.cores_total,
                                  .cores_busy = s->nodes.cores_busy,
                                  .nodes_up = s->nodes.up,
@@ -546,7 +672,9 @@ void sched_get_task(const struct sched *s, task_id_t task, struct sched_task_inf
                                     .attempts = t->attempts,
                                     .failures = t->failures,
                                     .losses = t->losses,
-                                    .node = t->status == TASK_RUNNING ? t->node : NODE_ID_NONE,
+                                    .lent = t->lent,
+                                    .node = t->status == TASK_RUNNING || t->lent ? t->node
+                                                                                 : NODE_ID_NONE,
                                     .cores = state_cores(s, task)};
 }
 

@@ -25,11 +25,13 @@ struct sched_config {
     unsigned max_losses;  /* a task fails for good after so many losses; 0: never */
     int64_t patience_ms;  /* a task that does not fit waits so long before a node is held for it */
     int64_t look_ms;      /* so long where the running tasks say when it fits; 0: patience_ms */
+    int64_t lend_ms;      /* tasks expected to end within that are lent (SCHED_LEND); 0: none */
     int64_t deadline_ms;  /* a task that says how long it takes is late, and does not start, when
                            * it could end only after this; 0: there is none */
 };
 #define SCHED_PATIENCE_MS 10000
 #define SCHED_LOOK_MS 100
+#define SCHED_LEND_MS 100
 
 struct sched_task {
     uint32_t cores;
@@ -49,13 +51,16 @@ enum sched_event_type {
     SCHED_NODE_UP,       /* node, cores, memory */
     SCHED_NODE_DOWN,     /* node: its running attempts are lost (their tasks go back or fail) */
     SCHED_ATTEMPT_ENDED, /* task, attempt, reason, exit_code; stale attempts are ignored */
-    SCHED_CANCEL,        /* task: pending -> cancelled; running: SCHED_KILL, cancelled at its end;
-                          * nothing happens if it has ended */
-    SCHED_DRAIN,         /* nothing starts any more; what runs may end */
-    SCHED_RETRY,         /* task: failed, skipped or cancelled -> pending, failures = losses = 0;
-                          * nothing happens otherwise. In any order: what a retried task depends on
-                          * may be retried after it, but before the next sched_place, which skips it
-                          * again if that is not done */
+    SCHED_RETURNED,      /* task, attempt: lent, and has not been started: ready again, nothing
+                          * counted. It must come before the end of the task that it was behind;
+                          * stale ones are ignored */
+    SCHED_CANCEL, /* task: pending -> cancelled; running or lent: SCHED_KILL, cancelled at its
+                   * end or when it comes back; nothing happens if it has ended */
+    SCHED_DRAIN,  /* nothing starts any more; what runs may end. SCHED_RECALL for all lent */
+    SCHED_RETRY,  /* task: failed, skipped or cancelled -> pending, failures = losses = 0;
+                   * nothing happens otherwise. In any order: what a retried task depends on
+                   * may be retried after it, but before the next sched_place, which skips it
+                   * again if that is not done */
 };
 
 struct sched_event {
@@ -70,7 +75,10 @@ struct sched_event {
 };
 
 enum sched_action_type {
-    SCHED_START,  /* start attempt of task on node */
+    SCHED_START,  /* start attempt of task on node; sent: it was lent, and has begun by itself */
+    SCHED_LEND,   /* send attempt of task to node, where it begins when `after` has ended: it takes
+                   * over the same cores. It is still pending until then */
+    SCHED_RECALL, /* ask node for a lent attempt, if it has not begun. SCHED_RETURNED answers */
     SCHED_KILL,   /* end the attempt of task on node */
     SCHED_STATUS, /* task is now status (running too: just before its SCHED_START) */
 };
@@ -82,8 +90,10 @@ struct sched_action {
                        * skipped ones lie between; else TASK_ID_NONE */
     node_id_t node;   /* of the attempt; NODE_ID_NONE for a STATUS without one */
     unsigned attempt; /* 1, 2, ...; 0 for a STATUS without one */
+    task_id_t after;  /* LEND: the running task that it follows */
     enum task_status status;
     bool retry; /* STATUS pending: a retry that counts (not a loss) */
+    bool sent;  /* START */
 };
 
 /* A growing list of actions, in the order in which they happened; the caller clears it. */
@@ -127,6 +137,7 @@ int64_t sched_next_ms(const struct sched *s, int64_t now_ms);
 struct sched_counts {
     task_id_t by_status[TASK_STATUS_COUNT];
     task_id_t blocked; /* pending ones that still wait for a dependency */
+    task_id_t lent;    /* pending ones that wait on a node for the end of another task */
     task_id_t late;    /* pending ones that would otherwise be ready, as far as a pass came to
                         * them: of those that would fit some node, all when nothing runs */
     unsigned cores_total, cores_busy;
@@ -138,7 +149,8 @@ void sched_get_counts(const struct sched *s, struct sched_counts *out);
 struct sched_task_info {
     enum task_status status;
     unsigned attempts, failures, losses;
-    node_id_t node; /* of the running attempt, else NODE_ID_NONE */
+    bool lent;      /* pending, and on a node as attempt number attempts + 1 */
+    node_id_t node; /* of the running or lent attempt, else NODE_ID_NONE */
     uint32_t cores;
 };
 void sched_get_task(const struct sched *s, task_id_t task, struct sched_task_info *out);

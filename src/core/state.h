@@ -20,18 +20,19 @@ struct task {
     uint32_t attempts, failures;
     uint32_t waits; /* edges to tasks that have not completed; in whatever status this one is */
     union {
-        node_id_t node;  /* running */
+        node_id_t node;  /* running, lent */
         task_id_t cause; /* skipped: the failed or cancelled task behind it */
     };
     uint32_t shape;
-    uint32_t slot;      /* running: place in its node's list */
+    uint32_t slot;      /* running: place in its node's list; lent: that of the task before it */
     uint32_t first_dep; /* its edges are [first_dep, first_dep of the next task) */
     uint32_t last_edge; /* of the ring of edges of tasks that depend on it; EDGE_NONE */
     uint16_t losses;
     uint8_t status;      /* enum task_status */
     bool queued : 1;     /* has an entry, perhaps a dead one, in its shape's heap */
-    bool cancelling : 1; /* running: cancelled once this attempt has ended */
+    bool cancelling : 1; /* running, lent: cancelled once this attempt has ended, or come back */
     bool late : 1;       /* pending: would be ready, but cannot end before the deadline */
+    bool lent : 1;       /* pending: sent to a node, to take the place of a task that runs there */
 };
 
 _Static_assert(sizeof(struct task) == 56, "there may be millions");
@@ -66,10 +67,13 @@ struct sched {
     struct hold hold;
     uint64_t unknown_key; /* the task of which no told duration says when it fits */
     task_id_t by_status[TASK_STATUS_COUNT];
-    task_id_t blocked, late;
+    task_id_t blocked, late, lent;
     uint64_t failed; /* tasks that became failed here */
     bool draining;
-    int64_t wake_ms;    /* see sched_next_ms */
+    int64_t wake_ms;  /* see sched_next_ms */
+    task_id_t *fresh; /* owned; took their place since the last pass: something may be lent behind
+                       * them. Some may have ended since */
+    size_t fresh_len, fresh_cap;
     task_id_t *retried; /* owned; retried since the last pass: their dependencies may be dead */
     size_t retried_len, retried_cap;
     struct hold_end *ends; /* owned; scratch of hold.c */
@@ -117,6 +121,30 @@ uint64_t state_memory(const struct sched *s, task_id_t id);
 uint64_t state_first_possible(const struct sched *s);
 task_id_t state_ready_count(const struct sched *s);
 int64_t state_add_ms(int64_t a_ms, int64_t b_ms); /* both >= 0 or times; stops at INT64_MAX */
+
+/* A ready task, which is the top of its heap, is not ready any more; the caller says why. */
+void state_leave_heap(struct sched *s, task_id_t id);
+/* How long it is expected to run, or INT64_MAX. */
+int64_t state_expected_ms(const struct sched *s, const struct task *t);
+/* Would it end after the deadline if it started at that time? */
+bool state_is_late(const struct sched *s, task_id_t id, int64_t start_ms);
+/* The first ready task in order that some node which is up could hold and that is not late. Late
+ * ones before it are taken out of the order. */
+uint64_t state_first_in_time(struct sched *s, int64_t now_ms);
+/* The attempt of a pending task begins on t->node (STATUS and START). Room for 2 actions. */
+void state_begin(struct sched *s, task_id_t id, bool sent, int64_t now_ms,
+                 struct sched_actions *out);
+
+/* lend.c: room for one more fresh one. 0 or PILOT_ENOMEM. */
+int lend_reserve(struct sched *s);
+/* It has just begun. After lend_reserve. */
+void lend_note(struct sched *s, task_id_t id);
+/* At the end of a pass: lends behind the fresh ones what may be. 0 or PILOT_ENOMEM. */
+int lend_pass(struct sched *s, int64_t now_ms, struct sched_actions *out);
+/* Asks for all that is lent back. Room for s->lent actions. */
+void lend_recall(struct sched *s, struct sched_actions *out);
+/* The place before the task forgets it; its status is the caller's business. */
+void lend_unlink(struct sched *s, task_id_t id);
 
 /* hold.c: brings the hold up to date when the first task in order, key, fits nowhere. Sets
  * wake_ms. Returns 0 or PILOT_ENOMEM. */

@@ -25,7 +25,7 @@ bool ref_is_ready(const struct reference *r, task_id_t task)
     for (size_t d = 0; d < t->spec.dep_count; d++)
         if (r->tasks[t->deps[d]].status != TASK_COMPLETED)
             return false;
-    return t->status == TASK_PENDING;
+    return t->status == TASK_PENDING && !t->lent;
 }
 
 bool ref_is_late(const struct reference *r, task_id_t task)
@@ -77,14 +77,39 @@ void ref_add(struct reference *r, const struct sched_task *batch, size_t count)
     settle(r, TASK_ID_NONE);
 }
 
+static void take(struct reference *r, task_id_t task)
+{
+    struct ref_task *t = &r->tasks[task];
+
+    t->lent = false;
+    t->status = TASK_RUNNING;
+    t->attempts++;
+    r->nodes[t->node].used += t->spec.cores;
+    r->nodes[t->node].memory_used += t->spec.memory;
+    r->running++;
+}
+
+static task_id_t behind(const struct reference *r, task_id_t task)
+{
+    for (task_id_t i = 0; i < r->count; i++)
+        if (r->tasks[i].lent && r->tasks[i].after == task)
+            return i;
+    return TASK_ID_NONE;
+}
+
 static void end_attempt(struct reference *r, task_id_t task, enum attempt_reason reason,
                         int exit_code)
 {
     struct ref_task *t = &r->tasks[task];
+    task_id_t next = behind(r, task);
 
+    if (t->lent)
+        take(r, task); /* for a moment: both have been there */
     r->nodes[t->node].used -= t->spec.cores;
     r->nodes[t->node].memory_used -= t->spec.memory;
     r->running--;
+    if (next != TASK_ID_NONE)
+        take(r, next);
     if (t->cancelling || reason == REASON_CANCEL) {
         t->status = TASK_CANCELLED;
     } else if (reason == REASON_EXIT && exit_code == 0) {
@@ -119,12 +144,41 @@ static void cancel(struct reference *r, task_id_t task)
 {
     struct ref_task *t = &r->tasks[task];
 
-    if (t->status == TASK_RUNNING)
+    if (t->status == TASK_RUNNING || t->lent)
         t->cancelling = true;
-    if (t->status != TASK_PENDING)
+    if (t->status != TASK_PENDING || t->lent)
         return;
     t->status = TASK_CANCELLED;
     settle(r, task);
+}
+
+static void come_back(struct reference *r, task_id_t task)
+{
+    struct ref_task *t = &r->tasks[task];
+
+    t->lent = false;
+    if (!t->cancelling)
+        return;
+    t->cancelling = false;
+    t->status = TASK_CANCELLED;
+    settle(r, task);
+}
+
+/* Whatever begins there because something else is lost is lost too. */
+static void lose_node(struct reference *r, node_id_t node)
+{
+    for (task_id_t i = 0; i < r->count; i++)
+        if (r->tasks[i].status == TASK_RUNNING && r->tasks[i].node == node) {
+            end_attempt(r, i, REASON_LOST, -1);
+            i = (task_id_t)-1;
+        }
+    r->nodes[node].up = false;
+}
+
+static bool is_of_this_attempt(const struct ref_task *t, unsigned attempt)
+{
+    return t->lent ? t->attempts + 1 == attempt
+                   : t->status == TASK_RUNNING && t->attempts == attempt;
 }
 
 void ref_apply(struct reference *r, const struct sched_event *ev)
@@ -138,14 +192,15 @@ void ref_apply(struct reference *r, const struct sched_event *ev)
         r->nodes[ev->node].memory_used = 0;
         return;
     case SCHED_NODE_DOWN:
-        for (task_id_t i = 0; i < r->count; i++)
-            if (r->tasks[i].status == TASK_RUNNING && r->tasks[i].node == ev->node)
-                end_attempt(r, i, REASON_LOST, -1);
-        r->nodes[ev->node].up = false;
+        lose_node(r, ev->node);
         return;
     case SCHED_ATTEMPT_ENDED:
-        if (r->tasks[ev->task].status == TASK_RUNNING && r->tasks[ev->task].attempts == ev->attempt)
+        if (is_of_this_attempt(&r->tasks[ev->task], ev->attempt))
             end_attempt(r, ev->task, ev->reason, ev->exit_code);
+        return;
+    case SCHED_RETURNED:
+        if (r->tasks[ev->task].lent && is_of_this_attempt(&r->tasks[ev->task], ev->attempt))
+            come_back(r, ev->task);
         return;
     case SCHED_CANCEL:
         cancel(r, ev->task);
@@ -213,12 +268,44 @@ void ref_start(struct reference *r, task_id_t task, node_id_t node, unsigned att
     for (task_id_t u = 0; u < r->count && node != held_node; u++)
         if (ref_is_ready(r, u) && !ref_is_late(r, u) && is_earlier(r, u, task) && fits(r, u, node))
             world_fail("task %u started on node %u before task %u", task, node, u);
-    t->status = TASK_RUNNING;
-    t->attempts = attempt;
     t->node = node;
-    r->nodes[node].used += t->spec.cores;
-    r->nodes[node].memory_used += t->spec.memory;
-    r->running++;
+    take(r, task);
+}
+
+static bool fits_ever(const struct reference *r, task_id_t task)
+{
+    const struct sched_task *t = &r->tasks[task].spec;
+
+    for (node_id_t n = 0; n < REF_NODES; n++)
+        if (r->nodes[n].up && t->cores <= r->nodes[n].cores &&
+            (r->nodes[n].memory == 0 || t->memory <= r->nodes[n].memory))
+            return true;
+    return false;
+}
+
+void ref_lend(struct reference *r, const struct sched_action *lend)
+{
+    struct ref_task *t = &r->tasks[lend->task], *before = &r->tasks[lend->after];
+
+    if (r->draining || !ref_is_ready(r, lend->task) || ref_is_late(r, lend->task))
+        world_fail("task %u was lent while it may not start", lend->task);
+    if (before->status != TASK_RUNNING || before->node != lend->node ||
+        behind(r, lend->after) != TASK_ID_NONE)
+        world_fail("task %u was lent behind task %u, which cannot hand its place on", lend->task,
+                   lend->after);
+    if (before->spec.cores != t->spec.cores || before->spec.memory != t->spec.memory)
+        world_fail("task %u was lent behind task %u, which is of another size", lend->task,
+                   lend->after);
+    if (lend->attempt != t->attempts + 1)
+        world_fail("task %u: attempt %u follows attempt %u", lend->task, lend->attempt,
+                   t->attempts);
+    for (task_id_t u = 0; u < r->count; u++)
+        if (ref_is_ready(r, u) && !ref_is_late(r, u) && is_earlier(r, u, lend->task) &&
+            fits_ever(r, u))
+            world_fail("task %u was lent before task %u", lend->task, u);
+    t->lent = true;
+    t->node = lend->node;
+    t->after = lend->after;
 }
 
 void ref_end_pass(const struct reference *r, node_id_t held_node)
@@ -246,7 +333,9 @@ void ref_compare(const struct reference *r, const struct sched *s)
             world_fail("task %u: %u attempts, %u failures, %u losses, must be %u, %u, %u", i,
                        info.attempts, info.failures, info.losses, t->attempts, t->failures,
                        t->losses);
-        if (info.node != (t->status == TASK_RUNNING ? t->node : NODE_ID_NONE))
+        if (info.lent != t->lent)
+            world_fail("task %u is %slent", i, info.lent ? "" : "not ");
+        if (info.node != (t->status == TASK_RUNNING || t->lent ? t->node : NODE_ID_NONE))
             world_fail("task %u is on node %u", i, info.node);
     }
 }

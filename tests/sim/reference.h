@@ -18,6 +18,8 @@ struct ref_task {
     unsigned attempts, failures, losses;
     node_id_t node;
     bool cancelling;
+    bool lent; /* on `node`, behind `after`, and pending until that has ended */
+    task_id_t after;
     bool fresh_retry; /* retried since the last pass: what it depends on may be retried yet */
 };
 
@@ -41,12 +43,14 @@ void ref_apply(struct reference *r, const struct sched_event *ev);
 void ref_begin_pass(struct reference *r, int64_t now_ms);
 void ref_start(struct reference *r, task_id_t task, node_id_t node, unsigned attempt,
                node_id_t held_node);
+/* Every loan that the pass made. */
+void ref_lend(struct reference *r, const struct sched_action *lend);
 /* After the pass: nothing that could start is left waiting. */
 void ref_end_pass(const struct reference *r, node_id_t held_node);
 /* Every task's state in the scheduler is the one here. */
 void ref_compare(const struct reference *r, const struct sched *s);
 bool ref_is_ready(const struct reference *r, task_id_t task);
-/* Ready, but it cannot end in time. */
+/* Ready (and not lent), but it cannot end in time. */
 bool ref_is_late(const struct reference *r, task_id_t task);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the tests of the scheduler core share: a scheduler, and what it does written as text.
  * "0@1#2" is attempt 2 of task 0 started on node 1, "kill 0@1#2" its end asked for, "0:failed" a
- * status, "2:skipped(0)" one with its cause, "0:pending*" a retry that counts. sched_check runs
- * whenever that text is compared. The running status is not written: every start must follow it. */
+ * status, "2:skipped(0)" one with its cause, "0:pending*" a retry that counts, "lend 3@1#1>0" task
+ * 3 lent behind task 0, "3@1#1!" its start there, "recall 3@1#1" that it is wanted back.
+ * sched_check runs whenever that text is compared. The running status is not written: every start
+ * must follow it. */
 #ifndef TESTS_UNIT_SCHED_FIXTURE_H
 #define TESTS_UNIT_SCHED_FIXTURE_H
 
@@ -78,8 +80,16 @@ static inline void expect(struct fixture *f, const char *text)
         } else if (a->type == SCHED_STATUS) {
             put_status(f, a);
         } else {
-            put(f, "%s%s%u@%u#%u", gap, a->type == SCHED_KILL ? "kill " : "", a->task, a->node,
-                a->attempt);
+            static const char *const words[] = {[SCHED_START] = "",
+                                                [SCHED_LEND] = "lend ",
+                                                [SCHED_RECALL] = "recall ",
+                                                [SCHED_KILL] = "kill "};
+
+            put(f, "%s%s%u@%u#%u", gap, words[a->type], a->task, a->node, a->attempt);
+            if (a->type == SCHED_LEND)
+                put(f, ">%u", a->after);
+            if (a->sent)
+                put(f, "!");
         }
     }
     f->out.len = 0;
@@ -109,6 +119,11 @@ static inline void end(struct fixture *f, task_id_t task, unsigned attempt,
                                   .attempt = attempt,
                                   .reason = reason,
                                   .exit_code = exit_code});
+}
+
+static inline void returned(struct fixture *f, task_id_t task, unsigned attempt)
+{
+    apply(f, (struct sched_event){.type = SCHED_RETURNED, .task = task, .attempt = attempt});
 }
 
 static inline void done(struct fixture *f, task_id_t task)

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tasks lent behind others: when, and what becomes of them. One node of one core, ten tasks that
+ * take 10 ms each, unless a test says otherwise. */
+#include "sched_fixture.h"
+
+#define TASKS 10
+
+/* Task 0 runs. */
+static struct fixture begin_lending(struct sched_config config, int64_t takes_ms)
+{
+    struct fixture f;
+
+    config.patience_ms = 1000;
+    config.lend_ms = config.lend_ms ? config.lend_ms : 100;
+    f = begin_with(config);
+    up(&f, 0, 1);
+    for (int i = 0; i < TASKS; i++)
+        add(&f, (struct sched_task){.timeout_ms = takes_ms, .max_retries = 1});
+    return f;
+}
+
+static struct fixture begin_lent(void)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 10);
+
+    place(&f);
+    expect(&f, "0@0#1 lend 1@0#1>0");
+    return f;
+}
+
+static void test_takes_over_and_the_next_is_lent(void **state)
+{
+    struct fixture f = begin_lent();
+    struct sched_task_info info;
+    struct sched_counts counts;
+
+    (void)state;
+    sched_get_task(f.s, 1, &info);
+    assert_true(info.lent && info.status == TASK_PENDING && info.attempts == 0 && info.node == 0);
+    sched_get_counts(f.s, &counts);
+    assert_true(counts.lent == 1 && counts.by_status[TASK_RUNNING] == 1 && counts.cores_busy == 1);
+    done(&f, 0);
+    expect(&f, "0:completed 1@0#1!");
+    place(&f);
+    expect(&f, "lend 2@0#1>1");
+    done(&f, 1);
+    expect(&f, "1:completed 2@0#1!");
+    finish(&f);
+}
+
+static void test_comes_back_and_nothing_is_counted(void **state)
+{
+    struct fixture f = begin_lent();
+    struct sched_task_info info;
+
+    (void)state;
+    returned(&f, 1, 1);
+    expect(&f, "");
+    sched_get_task(f.s, 1, &info);
+    assert_true(!info.lent && info.attempts == 0 && info.failures == 0 && info.losses == 0);
+    place(&f); /* not behind the same one again */
+    expect(&f, "");
+    up(&f, 1, 1);
+    place(&f); /* it is the first */
+    expect(&f, "1@1#1 lend 2@1#1>1");
+    returned(&f, 1, 1); /* stale */
+    expect(&f, "");
+    finish(&f);
+}
+
+static void test_not_when_unknown_long_or_too_few(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 0);
+
+    (void)state;
+    place(&f);
+    expect(&f, "0@0#1"); /* nobody knows how long it takes */
+    f.now_ms = 5;
+    done(&f, 0);
+    place(&f);
+    expect(&f, "0:completed 1@0#1 lend 2@0#1>1"); /* learned */
+    finish(&f);
+    f = begin_lending((struct sched_config){0}, 101);
+    place(&f);
+    expect(&f, "0@0#1");
+    finish(&f);
+    f = begin_lending((struct sched_config){0}, 10);
+    up(&f, 1, 1);
+    up(&f, 2, 1);
+    place(&f); /* 7 are left for 3 that run */
+    expect(&f, "0@0#1 1@1#1 2@2#1");
+    finish(&f);
+}
+
+static void test_not_behind_one_that_has_run_long(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){.max_running = 1}, 10);
+
+    (void)state;
+    place(&f);
+    expect(&f, "0@0#1 lend 1@0#1>0"); /* the limit is of what runs */
+    f.now_ms = 200;
+    done(&f, 0);
+    f.now_ms = 400;
+    place(&f); /* 1 began 200 ms ago */
+    expect(&f, "0:completed 1@0#1!");
+    finish(&f);
+}
+
+/* Only the next in order, and only one that is as large. */
+static void test_only_the_next_in_order(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 10);
+
+    (void)state;
+    up(&f, 1, 2);
+    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 10});
+    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 10});
+    place(&f); /* 11, which fits nowhere now, is before the others */
+    expect(&f, "10@1#1 0@0#1");
+    done(&f, 10);
+    place(&f);
+    expect(&f, "10:completed 11@1#1");
+    finish(&f);
+}
+
+static void test_cancelled_when_it_comes_back(void **state)
+{
+    struct fixture f = begin_lent();
+
+    (void)state;
+    add_after(&f, 1);
+    cancel(&f, 1);
+    expect(&f, "kill 1@0#1");
+    cancel(&f, 1);
+    expect(&f, "");
+    returned(&f, 1, 1);
+    expect(&f, "1:cancelled 10:skipped(1)");
+    done(&f, 0);
+    place(&f);
+    expect(&f, "0:completed 2@0#1 lend 3@0#1>2");
+    finish(&f);
+}
+
+static void test_cancelled_after_it_had_begun(void **state)
+{
+    struct fixture f = begin_lent();
+
+    (void)state;
+    cancel(&f, 1);
+    expect(&f, "kill 1@0#1");
+    done(&f, 0);
+    expect(&f, "0:completed 1@0#1!");
+    end(&f, 1, 1, REASON_EXIT, 0);
+    expect(&f, "1:cancelled");
+    finish(&f);
+}
+
+/* What it was is known before the end of the one before it. */
+static void test_its_end_comes_first(void **state)
+{
+    struct fixture f = begin_lent();
+
+    (void)state;
+    end(&f, 1, 1, REASON_EXIT, 1);
+    expect(&f, "1@0#1! 1:pending*");
+    done(&f, 0);
+    place(&f);
+    expect(&f, "0:completed 1@0#2 lend 2@0#1>1");
+    finish(&f);
+}
+
+static void test_lost_with_its_node(void **state)
+{
+    struct fixture f = begin_lent();
+    struct sched_task_info info;
+
+    (void)state;
+    down(&f, 0);
+    expect(&f, "0:pending 1@0#1! 1:pending");
+    sched_get_task(f.s, 1, &info);
+    assert_true(info.losses == 1 && info.attempts == 1 && info.failures == 0);
+    returned(&f, 1, 1);
+    expect(&f, "");
+    finish(&f);
+}
+
+static void test_drain_wants_it_back(void **state)
+{
+    struct fixture f = begin_lent();
+
+    (void)state;
+    apply(&f, (struct sched_event){.type = SCHED_DRAIN});
+    expect(&f, "recall 1@0#1");
+    returned(&f, 1, 1);
+    place(&f);
+    expect(&f, "");
+    done(&f, 0);
+    place(&f);
+    expect(&f, "0:completed");
+    finish(&f);
+}
+
+/* Its start may be a while after the loan. */
+static void test_not_close_to_the_deadline(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){.deadline_ms = 205}, 10);
+
+    (void)state;
+    place(&f);
+    expect(&f, "0@0#1");
+    finish(&f);
+    f = begin_lending((struct sched_config){.deadline_ms = 215}, 10);
+    place(&f);
+    expect(&f, "0@0#1 lend 1@0#1>0");
+    finish(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_takes_over_and_the_next_is_lent),
+        cmocka_unit_test(test_comes_back_and_nothing_is_counted),
+        cmocka_unit_test(test_not_when_unknown_long_or_too_few),
+        cmocka_unit_test(test_not_behind_one_that_has_run_long),
+        cmocka_unit_test(test_only_the_next_in_order),
+        cmocka_unit_test(test_cancelled_when_it_comes_back),
+        cmocka_unit_test(test_cancelled_after_it_had_begun),
+        cmocka_unit_test(test_its_end_comes_first),
+        cmocka_unit_test(test_lost_with_its_node),
+        cmocka_unit_test(test_drain_wants_it_back),
+        cmocka_unit_test(test_not_close_to_the_deadline),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
