@@ -27,7 +27,9 @@ struct conn {
     struct wire_fds out_fds;     /* copies of descriptors that go with ... */
     size_t out_fds_at;           /* ... this byte of out */
     struct launch_event attempt; /* BUSY, LOST: key and start */
-    char cpus[TASK_CPUS_MAX];    /* of the last task */
+    struct launch_event next;    /* has_next: of the request that begins when that has ended */
+    bool has_next;
+    char cpus[TASK_CPUS_MAX]; /* of the last task */
 };
 
 /* Takes fd over on success; watches it. NULL when memory is short or epoll refuses. */

@@ -71,24 +71,36 @@ struct launch_request {
     int64_t max_output;
     enum pilot_output output; /* FILES (unset), ... With PACKED and NONE no task directory is made,
                                * and cwd NULL is the work directory. Not with stdio_fd. */
-    const char *cpus;         /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
+    /* 0: no. Otherwise it begins in the slot of the attempt `after` as soon as that has ended, so
+     * that nobody has to be asked in between; each attempt has at most one behind it. It comes back
+     * (launch_event.returned) when it has not begun after so long, or when the other is killed or
+     * leaves processes behind. Not with stdio_fd. */
+    int64_t wait_ms;
+    uint64_t after;
+    const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
  * A command that cannot be started is not an error here but an event with REASON_SPAWN.
- * Errors: PILOT_ELOST (the guardian is gone), PILOT_EINVAL (no id or no command), PILOT_ESTATE (not
- * configured), PILOT_ENOMEM. */
+ * Errors: PILOT_EAGAIN (nothing can be put behind that one), PILOT_ELOST (the guardian is gone),
+ * PILOT_EINVAL (no id or no command), PILOT_ESTATE (not configured), PILOT_ENOMEM. */
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err);
 
 /* TERM to the whole tree, KILL after the grace time (at once when now is true). The event that
- * follows carries reason. Unknown keys (already ended) are ignored. */
+ * follows carries reason. One that follows another and has not begun comes back. Unknown keys
+ * (already ended) are ignored. */
 void launcher_kill(struct launcher *l, uint64_t key, enum attempt_reason reason, bool now);
+
+/* It comes back if it has not begun. */
+void launcher_recall(struct launcher *l, uint64_t key);
 
 /* Readable (poll, epoll) when launcher_next may have something. Stays the same fd. */
 int launcher_fd(const struct launcher *l);
 
 struct launch_event {
     uint64_t key;
+    bool returned; /* it was to follow another, and has not begun: there is no result. This comes
+                    * before the event of the other */
     struct attempt_result result;
 };
 

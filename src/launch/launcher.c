@@ -37,20 +37,12 @@
 #include "launch/request.h"
 #include "launch/taskdir.h"
 #include "launch/tree.h"
+#include "launch/waitq.h"
 #include "launch/wire.h"
 
 #define BATCH 64
 #define STOP_MS 10000
 #define SWEEP_MS 5000
-
-/* A request that waits for a slot. */
-struct queued {
-    struct queued *next;
-    struct launch_event attempt; /* key and start */
-    struct buf msg;
-    struct wire_fds fds; /* copies */
-    char cpus[TASK_CPUS_MAX];
-};
 
 enum launcher_state {
     LAUNCHER_STARTED, /* not configured yet */
@@ -73,9 +65,7 @@ struct launcher {
     struct conn **idle; /* those that are FREE, the one used last on top; same capacity */
     size_t idle_n;
 
-    struct queued *first;
-    struct queued **last;
-    size_t queued_n;
+    struct waitq waiting;
     size_t wanted; /* slots asked for and not yet come */
 
     struct eventq events;
@@ -197,56 +187,48 @@ static bool give(struct launcher *l, const struct buf *msg, const struct wire_fd
     return false;
 }
 
+static struct conn *find_busy(const struct launcher *l, uint64_t key)
+{
+    for (size_t i = 0; i < l->conns_n; i++) {
+        struct conn *c = l->conns[i];
+
+        if (c->state == CONN_BUSY && (c->attempt.key == key || (c->has_next && c->next.key == key)))
+            return c;
+    }
+    return NULL;
+}
+
+/* Puts the message behind the attempt `after` in its slot. False: it has no slot, or that has one
+ * to follow already, or is dying. */
+static bool give_behind(struct launcher *l, uint64_t after, const struct buf *msg,
+                        const struct launch_event *attempt)
+{
+    struct conn *c = find_busy(l, after);
+
+    /* One that only follows has not begun, as far as is known: that could come back. */
+    if (c == NULL || c->has_next || conn_send(c, msg) < 0)
+        return false;
+    c->next = *attempt;
+    c->has_next = true;
+    return true;
+}
+
+/* The one behind has not begun, and will not. Comes before the event of the other. */
+static void push_back(struct launcher *l, struct conn *c)
+{
+    struct launch_event ev = {.key = c->next.key, .returned = true};
+
+    c->has_next = false;
+    eventq_push(&l->events, &ev);
+}
+
 /* ---- Requests that wait ---------------------------------------------------------------------- */
 
-static void free_queued(struct queued *q)
+static void end_waiting(struct launcher *l, struct waiting **link, enum attempt_reason reason,
+                        const char *message)
 {
-    buf_fini(&q->msg);
-    wire_fds_close(&q->fds);
-    free(q);
-}
-
-/* Unlinks *link and returns it. */
-static struct queued *unlink_queued(struct launcher *l, struct queued **link)
-{
-    struct queued *q = *link;
-
-    *link = q->next;
-    if (l->last == &q->next)
-        l->last = link;
-    l->queued_n--;
-    return q;
-}
-
-static int enqueue(struct launcher *l, const struct launch_event *attempt,
-                   const struct wire_fds *fds, const char *cpus)
-{
-    struct queued *q = calloc(1, sizeof(*q));
-
-    if (q == NULL)
-        return PILOT_ENOMEM;
-    buf_put(&q->msg, l->scratch.data, l->scratch.len);
-    if (!buf_ok(&q->msg) || wire_fds_dup(&q->fds, fds) < 0) {
-        int rc = buf_ok(&q->msg) ? PILOT_ESYS : PILOT_ENOMEM;
-
-        free_queued(q);
-        return rc;
-    }
-    q->attempt = *attempt;
-    memcpy(q->cpus, cpus, strlen(cpus) + 1);
-    *l->last = q;
-    l->last = &q->next;
-    l->queued_n++;
-    return 0;
-}
-
-static void end_queued(struct launcher *l, struct queued **link, enum attempt_reason reason,
-                       const char *message)
-{
-    struct queued *q = unlink_queued(l, link);
-
-    push_end(l, &q->attempt, reason, message);
-    free_queued(q);
+    push_end(l, &(*link)->attempt, reason, message);
+    waitq_remove(&l->waiting, link);
 }
 
 static void ask_for_slots(struct launcher *l)
@@ -256,16 +238,17 @@ static void ask_for_slots(struct launcher *l)
     buf_init(&want);
     wire_put_want(&want);
     /* A guardian that is gone shows at its socket's end. */
-    while (buf_ok(&want) && l->wanted < l->queued_n && conn_send(l->guardian, &want) == 0)
+    while (buf_ok(&want) && l->wanted < l->waiting.n && conn_send(l->guardian, &want) == 0)
         l->wanted++;
     buf_fini(&want);
 }
 
 static void serve_queue(struct launcher *l)
 {
-    while (l->first != NULL &&
-           give(l, &l->first->msg, &l->first->fds, &l->first->attempt, l->first->cpus))
-        free_queued(unlink_queued(l, &l->first));
+    struct waiting *w;
+
+    while ((w = l->waiting.first) != NULL && give(l, &w->msg, &w->fds, &w->attempt, w->cpus))
+        waitq_remove(&l->waiting, &l->waiting.first);
 }
 
 /* A slot could not be had. While others are at work the queue waits for them. */
@@ -281,11 +264,39 @@ static void on_no_slot(struct launcher *l, int errnum)
     if (l->wanted > 0)
         return;
     snprintf(message, sizeof(message), "cannot start a launcher process: %s", strerror(errnum));
-    while (l->first != NULL)
-        end_queued(l, &l->first, REASON_SPAWN, message);
+    while (l->waiting.first != NULL)
+        end_waiting(l, &l->waiting.first, REASON_SPAWN, message);
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
+
+/* The attempt of the slot has ended: the one behind it has begun there. */
+static bool take_result(struct launcher *l, struct conn *c, const void *payload, size_t len)
+{
+    struct launch_event ev = {0};
+
+    if (c->state != CONN_BUSY || wire_get_result(payload, len, &ev) < 0 || ev.key != c->attempt.key)
+        return false;
+    eventq_push(&l->events, &ev);
+    if (c->has_next) {
+        c->attempt = c->next;
+        c->has_next = false;
+    } else {
+        c->state = CONN_FREE;
+        l->idle[l->idle_n++] = c;
+    }
+    return true;
+}
+
+static bool take_back(struct launcher *l, struct conn *c, const void *payload, size_t len)
+{
+    uint64_t key;
+
+    if (wire_get_back(payload, len, &key) < 0 || !c->has_next || c->next.key != key)
+        return false;
+    push_back(l, c);
+    return true;
+}
 
 /* Reads once: positive when there was something, 0 when there is nothing now, negative at the end
  * of the stream and when the other side makes no sense. */
@@ -302,14 +313,11 @@ static int read_slot(struct launcher *l, struct conn *c)
     if (n <= 0)
         return PILOT_ELOST;
     while ((rc = wire_next(&c->rx, &type, &payload, &len)) > 0) {
-        struct launch_event ev;
+        bool fits = type == WIRE_RESULT ? take_result(l, c, payload, len)
+                                        : type == WIRE_BACK && take_back(l, c, payload, len);
 
-        if (type != WIRE_RESULT || c->state != CONN_BUSY ||
-            wire_get_result(payload, len, &ev) < 0 || ev.key != c->attempt.key)
+        if (!fits)
             return PILOT_ELOST;
-        eventq_push(&l->events, &ev);
-        c->state = CONN_FREE;
-        l->idle[l->idle_n++] = c;
     }
     return rc == 0 ? 1 : rc;
 }
@@ -322,7 +330,8 @@ static void on_slot(struct launcher *l, struct conn *c)
         serve_queue(l);
 }
 
-/* Nothing is left of a slot: a result that it still sent counts, else its attempt is lost. */
+/* Nothing is left of a slot: a result that it still sent counts, else its attempt is lost, and so
+ * is the one behind it, which may have begun. */
 static void bury(struct launcher *l, struct conn *c)
 {
     while (c->state == CONN_BUSY && read_slot(l, c) > 0)
@@ -331,6 +340,8 @@ static void bury(struct launcher *l, struct conn *c)
         end_of_slot(l, c);
     if (c->state == CONN_LOST)
         push_end(l, &c->attempt, REASON_LOST, "");
+    if (c->has_next)
+        push_end(l, &c->next, REASON_LOST, "");
     destroy_conn(l, c);
 }
 
@@ -427,8 +438,8 @@ static void lose_guardian(struct launcher *l)
         memcg_sweep(&group, l->guardian->pid);
     while (l->conns_n > 0)
         bury(l, l->conns[0]);
-    while (l->first != NULL)
-        end_queued(l, &l->first, REASON_LOST, "");
+    while (l->waiting.first != NULL)
+        end_waiting(l, &l->waiting.first, REASON_LOST, "");
     conn_destroy(l->guardian);
     l->guardian = NULL;
     eventq_announce(&l->events, EVENTQ_FOR_GOOD);
@@ -504,8 +515,7 @@ static void free_launcher(struct launcher *l)
     guardian_mark_remove(&l->mark);
     while (l->conns_n > 0)
         destroy_conn(l, l->conns[0]);
-    while (l->first != NULL)
-        free_queued(unlink_queued(l, &l->first));
+    waitq_fini(&l->waiting);
     conn_destroy(l->guardian);
     if (l->passed_fd >= 0)
         close(l->passed_fd);
@@ -528,7 +538,7 @@ int launcher_start(struct launcher **out, struct pilot_error *err)
     if (l == NULL)
         return err_set(err, PILOT_ENOMEM, "cannot start the launcher: out of memory");
     l->owner = getpid();
-    l->last = &l->first;
+    waitq_init(&l->waiting);
     l->passed_fd = -1;
     l->events.fd = -1;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -679,8 +689,11 @@ int launcher_run(struct launcher *l, const struct launch_request *req, struct pi
                  "cannot execute: Argument list too long; put the command into a script");
         return 0;
     }
-    if (l->first != NULL || !give(l, &l->scratch, &fds, &attempt, cpus)) {
-        rc = enqueue(l, &attempt, &fds, cpus);
+    if (req->wait_ms > 0) {
+        if (!give_behind(l, req->after, &l->scratch, &attempt))
+            return err_set(err, PILOT_EAGAIN, "task '%s': there is nothing to follow", req->id);
+    } else if (l->waiting.first != NULL || !give(l, &l->scratch, &fds, &attempt, cpus)) {
+        rc = waitq_add(&l->waiting, &l->scratch, &attempt, &fds, cpus);
         if (rc == PILOT_ESYS)
             return err_set(err, rc, "task '%s': too many open files; raise 'ulimit -n'", req->id);
         if (rc < 0)
@@ -691,34 +704,34 @@ int launcher_run(struct launcher *l, const struct launch_request *req, struct pi
     return 0;
 }
 
-static bool kill_queued(struct launcher *l, uint64_t key, enum attempt_reason reason)
+static void send_kill(struct launcher *l, const struct wire_kill *k)
 {
-    for (struct queued **link = &l->first; *link != NULL; link = &(*link)->next) {
-        if ((*link)->attempt.key == key) {
-            end_queued(l, link, reason, "");
-            return true;
-        }
-    }
-    return false;
+    struct conn *c = find_busy(l, k->key);
+
+    if (c == NULL)
+        return;
+    buf_clear(&l->scratch);
+    wire_put_kill(&l->scratch, k);
+    if (buf_ok(&l->scratch))
+        (void)conn_send(c, &l->scratch); /* a dead slot shows at its socket's end */
 }
 
 void launcher_kill(struct launcher *l, uint64_t key, enum attempt_reason reason, bool now)
 {
     const struct wire_kill k = {.key = key, .reason = reason, .now = now};
+    struct waiting **link = waitq_find(&l->waiting, key);
 
-    if (kill_queued(l, key, reason))
-        return;
-    for (size_t i = 0; i < l->conns_n; i++) {
-        struct conn *c = l->conns[i];
+    if (link != NULL)
+        end_waiting(l, link, reason, "");
+    else
+        send_kill(l, &k);
+}
 
-        if (c->state != CONN_BUSY || c->attempt.key != key)
-            continue;
-        buf_clear(&l->scratch);
-        wire_put_kill(&l->scratch, &k);
-        if (buf_ok(&l->scratch))
-            (void)conn_send(c, &l->scratch); /* a dead slot shows at its socket's end */
-        return;
-    }
+void launcher_recall(struct launcher *l, uint64_t key)
+{
+    const struct wire_kill k = {.key = key, .unbegun = true};
+
+    send_kill(l, &k);
 }
 
 int launcher_fd(const struct launcher *l)

@@ -51,5 +51,10 @@ int request_check(const struct launch_request *req, struct pilot_error *err)
     if (req->cpus != NULL && strlen(req->cpus) >= TASK_CPUS_MAX)
         return err_set(err, PILOT_EINVAL, "task '%s': list of CPUs longer than %d bytes", req->id,
                        TASK_CPUS_MAX - 1);
+    if (req->wait_ms != 0 && req->stdio_fd != 0)
+        return err_set(err, PILOT_EINVAL,
+                       "'%s': with descriptors to pass on, it cannot wait for "
+                       "the end of another",
+                       req->id);
     return check_fds(req, err);
 }

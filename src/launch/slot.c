@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: the life of one attempt, from the request to the moment when no process of it is left.
+/* Owns: the life of one attempt, from the request to the moment when no process of it is left; and
+ * the request for the one that follows it, which begins at that moment.
  *
  *              RUN                main exited, others left      nobody holds the output,
  *     IDLE ----------> RUNNING ------------------------> LINGER  or grace over
@@ -11,6 +12,10 @@
  *       |               KILL   repeats SIGKILL
  *       |                 |
  *       +--- waitpid: ECHILD (from every state) ---------------------------------------------
+ *
+ * A request that comes while a task runs is kept (one at most) and begins in finish. From the
+ * moment when the task may take longer than expected (its time has passed, it is to be killed, it
+ * lingers) it is given back instead.
  *
  * Over the memory that it may have, a task goes from every state straight to KILL: it would not
  * get smaller by ending in order.
@@ -61,9 +66,6 @@
 #define LOOK_LAST_MS 100 /* ... up to this */
 #define MEMORY_FIRST_MS 50
 #define FLUSH_MS 500 /* packed output is kept in memory so long, for who follows it */
-#define OOM_SCORE                                                                                  \
-    500 /* of tasks: when the node has no memory left, they end, and not the pilot                 \
-         */
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
 
@@ -74,8 +76,10 @@ struct slot {
     pid_t self;
     const struct wire_config *config;
     const struct memcg *group;
-    char oom_score[8]; /* "": that of the slot is high enough */
-    int64_t now_ms;    /* of this turn, monotonic */
+    char oom_score[SPAWN_OOM_SCORE_MAX]; /* "": that of the slot is high enough */
+    int64_t now_ms;                      /* of this turn, monotonic */
+
+    unsigned begun; /* attempts */
 
     /* The attempt. */
     pid_t main_pid;         /* 0: reaped, or never started */
@@ -88,6 +92,10 @@ struct slot {
     int64_t flush_ms;       /* packed output is to be written */
     int64_t memory_ms;      /* next look at the memory of the tree */
     struct memguard guard;  /* of that memory */
+    struct buf next;        /* the RUN message of the attempt that follows; empty: none does */
+    uint64_t next_key;      /* of it */
+    int64_t next_ms;        /* when it goes back */
+    bool prepared;          /* the other of dirs is open for it */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
@@ -97,7 +105,8 @@ struct slot {
     struct buf out;
     struct plan plan;
     struct cpubind cpus;
-    struct taskdir dir;
+    struct taskdir *dir; /* one of ... */
+    struct taskdir dirs[2];
     struct pump pump;         /* open only for a task with max_output, or whose output is packed */
     struct pack_place *place; /* NULL: output cannot be packed */
     struct pack_out packed;   /* its place is NULL unless the task's output is packed */
@@ -115,13 +124,12 @@ static void add_usage(struct attempt_result *res, const struct rusage *ru)
         res->max_rss_kib = ru->ru_maxrss;
 }
 
-static void send_result(struct slot *s)
+/* It is sent at the end of the turn, when the next one has begun: whom it wakes would take the core
+ * from that. */
+static void put_result(struct slot *s)
 {
     s->ev.result.end_wall_ms = clock_wall_ms();
-    buf_clear(&s->out);
     wire_put_result(&s->out, &s->ev);
-    if (!buf_ok(&s->out) || wire_send(s->sock, s->out.data, s->out.len, 0) < 0)
-        _exit(EXIT_FAILURE); /* the agent is gone, and nothing of ours is left to kill */
 }
 
 /* A line of ours behind the task's output. */
@@ -131,7 +139,7 @@ static void note(struct slot *s, const char *text)
     int len;
 
     if (s->packed.place == NULL) {
-        taskdir_note(&s->dir, text);
+        taskdir_note(s->dir, text);
         return;
     }
     len = snprintf(line, sizeof(line), "pilot-mpi: %s\n", text);
@@ -173,6 +181,24 @@ static void judge_output(struct slot *s)
     pump_init(&s->pump);
 }
 
+static struct taskdir *other_dir(struct slot *s)
+{
+    return &s->dirs[s->dir == &s->dirs[0]];
+}
+
+/* The one that is to follow goes back. What it follows has not ended, or has not been reported. */
+static void give_back(struct slot *s)
+{
+    if (s->next.len == 0)
+        return;
+    if (s->prepared)
+        taskdir_undo(other_dir(s));
+    s->prepared = false;
+    buf_clear(&s->next);
+    s->next_ms = NEVER;
+    wire_put_back(&s->out, s->next_key);
+}
+
 static void fail_spawn(struct slot *s)
 {
     if (s->ev.result.reason != REASON_DISK)
@@ -193,6 +219,8 @@ static void fail_for_memory(struct slot *s)
     snprintf(text, sizeof(text), "out of memory: %s", res->message);
     note(s, text);
 }
+
+static void begin_next(struct slot *s);
 
 /* No process is left. */
 static void finish(struct slot *s)
@@ -215,10 +243,13 @@ static void finish(struct slot *s)
             res->exit_code = WEXITSTATUS(s->main_status);
     }
     judge_output(s);
-    taskdir_close(&s->dir);
+    taskdir_close(s->dir);
     s->state = SLOT_IDLE;
     s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
-    send_result(s);
+    if (s->next.len > 0 && clock_mono_ms() > s->next_ms)
+        give_back(s); /* we were stopped for a while: it may run elsewhere */
+    put_result(s);
+    begin_next(s);
 }
 
 /* ---- Ending a tree --------------------------------------------------------------------------- */
@@ -248,6 +279,7 @@ static void kill_tree(struct slot *s)
 
 static void enter_kill(struct slot *s)
 {
+    give_back(s);
     s->state = SLOT_KILL;
     s->deadline_ms = NEVER;
     s->pause_ms = LOOK_FIRST_MS;
@@ -260,6 +292,7 @@ static void enter_term(struct slot *s)
         enter_kill(s);
         return;
     }
+    give_back(s);
     s->state = SLOT_TERM;
     s->deadline_ms = s->now_ms + s->config->grace_ms;
     s->look_ms = NEVER;
@@ -291,7 +324,7 @@ static void look_for_writers(struct slot *s)
     }
     n = tree_find(&s->tree, s->self, NULL, 0);
     for (int i = 0; i < n; i++) {
-        if (!s->tree.procs[i].zombie && taskdir_is_held_by(&s->dir, s->tree.procs[i].pid)) {
+        if (!s->tree.procs[i].zombie && taskdir_is_held_by(s->dir, s->tree.procs[i].pid)) {
             plan_look(s);
             return;
         }
@@ -301,6 +334,7 @@ static void look_for_writers(struct slot *s)
 
 static void enter_linger(struct slot *s)
 {
+    give_back(s);
     s->state = SLOT_LINGER;
     pump_expect_end(&s->pump);
     s->deadline_ms = s->now_ms + s->config->grace_ms;
@@ -364,8 +398,9 @@ static void on_deadline(struct slot *s)
 /* In front of its files, or of packed output when that has begun. */
 static bool open_pump(struct slot *s, int64_t limit, struct spawn_spec *spec)
 {
-    int errnum = s->packed.place != NULL ? pump_open_packed(&s->pump, limit, &s->packed)
-                                         : pump_open(&s->pump, limit, s->dir.out_fd, s->dir.err_fd);
+    int errnum = s->packed.place != NULL
+                     ? pump_open_packed(&s->pump, limit, &s->packed)
+                     : pump_open(&s->pump, limit, s->dir->out_fd, s->dir->err_fd);
 
     if (errnum != 0) {
         snprintf(s->ev.result.message, sizeof(s->ev.result.message),
@@ -388,25 +423,41 @@ static bool begin_packed(struct slot *s, const struct launch_request *req)
     return errnum == 0;
 }
 
+static bool has_files(const struct launch_request *req)
+{
+    return req->output == PILOT_OUTPUT_FILES || req->output == PILOT_OUTPUT_MERGED;
+}
+
+static int open_files(const struct slot *s, struct taskdir *dir, const struct launch_request *req,
+                      char message[TASK_MESSAGE_MAX])
+{
+    return taskdir_open(dir, s->config->workdir, req->id, req->attempt,
+                        req->output == PILOT_OUTPUT_MERGED, message, TASK_MESSAGE_MAX);
+}
+
 /* The output of a task: files, packed, or nothing. */
 static bool open_task_output(struct slot *s, const struct launch_request *req,
                              struct spawn_spec *spec)
 {
     struct attempt_result *res = &s->ev.result;
-    bool files = req->output == PILOT_OUTPUT_FILES || req->output == PILOT_OUTPUT_MERGED;
-    int errnum =
-        files ? taskdir_open(&s->dir, s->config->workdir, req->id, req->attempt,
-                             req->output == PILOT_OUTPUT_MERGED, res->message, sizeof(res->message))
-              : taskdir_open_none(&s->dir, s->config->workdir, res->message, sizeof(res->message));
+    bool files = has_files(req);
+    int errnum = 0;
 
+    if (s->prepared)
+        s->dir = other_dir(s);
+    else if (files)
+        errnum = open_files(s, s->dir, req, res->message);
+    else
+        errnum = taskdir_open_none(s->dir, s->config->workdir, res->message, sizeof(res->message));
+    s->prepared = false;
     if (room_is_errno(errnum))
         res->reason = REASON_DISK;
     if (errnum != 0)
         return false;
     if (req->output == PILOT_OUTPUT_PACKED)
         return begin_packed(s, req) && open_pump(s, req->max_output, spec);
-    spec->out_fd = files ? s->dir.out_fd : STDOUT_FILENO; /* ours are /dev/null */
-    spec->err_fd = files ? s->dir.err_fd : STDERR_FILENO;
+    spec->out_fd = files ? s->dir->out_fd : STDOUT_FILENO; /* ours are /dev/null */
+    spec->err_fd = files ? s->dir->err_fd : STDERR_FILENO;
     return !files || req->max_output <= 0 || open_pump(s, req->max_output, spec);
 }
 
@@ -442,7 +493,7 @@ static bool start(struct slot *s, const struct launch_request *req)
                  req->cpus, strerror(errnum));
         return false;
     }
-    if (plan_make(&s->plan, req, s->config->env, taskdir_path(&s->dir), &spec) < 0) {
+    if (plan_make(&s->plan, req, s->config->env, taskdir_path(s->dir), &spec) < 0) {
         snprintf(res->message, sizeof(res->message), "cannot start: out of memory");
         return false;
     }
@@ -464,6 +515,7 @@ static void handle_run(struct slot *s, const struct launch_request *req)
     struct attempt_result *res = &s->ev.result;
     bool started;
 
+    s->begun++;
     memset(&s->ev, 0, sizeof(s->ev));
     s->ev.key = req->key;
     res->exit_code = -1;
@@ -477,8 +529,8 @@ static void handle_run(struct slot *s, const struct launch_request *req)
         pump_end(&s->pump);
         fail_spawn(s);
         judge_output(s);
-        taskdir_close(&s->dir);
-        send_result(s);
+        taskdir_close(s->dir);
+        put_result(s);
         return;
     }
     s->state = SLOT_RUNNING;
@@ -488,9 +540,53 @@ static void handle_run(struct slot *s, const struct launch_request *req)
         s->memory_ms = clock_mono_ms() + MEMORY_FIRST_MS;
 }
 
+static void begin_next(struct slot *s)
+{
+    if (s->next.len == 0)
+        return;
+    s->next_ms = NEVER;
+    if (wire_get_run(s->next.data, s->next.len, &s->run) < 0)
+        BUG("a request that was good has gone bad");
+    handle_run(s, &s->run.req);
+    buf_clear(&s->next);
+}
+
+/* Makes the files of the one that is to follow, while there is time. Only what can be taken back:
+ * of a first attempt. What cannot be made is tried again, and told, when it begins. */
+static void prepare_next(struct slot *s, const struct launch_request *req)
+{
+    char message[TASK_MESSAGE_MAX];
+
+    if (!has_files(req) || req->attempt != 1)
+        return;
+    s->prepared = open_files(s, other_dir(s), req, message) == 0;
+    if (!s->prepared)
+        taskdir_close(other_dir(s));
+}
+
+/* It begins when the one that runs has ended. False: this cannot be. */
+static bool handle_next(struct slot *s, const struct launch_request *req, const void *payload,
+                        size_t len)
+{
+    if (req->wait_ms <= 0 || s->next.len > 0)
+        return false;
+    s->next_key = req->key;
+    s->next_ms = clock_mono_ms() + req->wait_ms;
+    buf_put(&s->next, payload, len);
+    if (!buf_ok(&s->next))
+        return false;
+    if (s->state != SLOT_RUNNING)
+        give_back(s); /* it may take long until that has ended */
+    else
+        prepare_next(s, req);
+    return true;
+}
+
 static void handle_kill(struct slot *s, const struct wire_kill *k)
 {
-    if (s->state == SLOT_IDLE || k->key != s->ev.key)
+    if (s->next.len > 0 && (k->key == s->next_key || k->key == s->ev.key))
+        give_back(s);
+    if (s->state == SLOT_IDLE || k->key != s->ev.key || k->unbegun)
         return; /* it has ended meanwhile */
     if (s->ev.result.reason == REASON_EXIT)
         s->ev.result.reason = k->reason;
@@ -533,9 +629,11 @@ static void handle(struct slot *s, enum wire_type type, const void *payload, siz
 {
     struct wire_kill k;
 
-    if (type == WIRE_RUN && s->state == SLOT_IDLE && wire_get_run(payload, len, &s->run) == 0)
-        handle_run(s, &s->run.req);
-    else if (type == WIRE_KILL && wire_get_kill(payload, len, &k) == 0)
+    if (type == WIRE_RUN && wire_get_run(payload, len, &s->run) == 0 &&
+        (s->state == SLOT_IDLE || handle_next(s, &s->run.req, payload, len))) {
+        if (s->state == SLOT_IDLE)
+            handle_run(s, &s->run.req);
+    } else if (type == WIRE_KILL && wire_get_kill(payload, len, &k) == 0)
         handle_kill(s, &k);
     else
         leave(s); /* the agent does not keep to the protocol: it sees that this slot is lost */
@@ -565,6 +663,8 @@ static int poll_timeout(const struct slot *s)
         until = s->memory_ms;
     if (s->flush_ms < until)
         until = s->flush_ms;
+    if (s->next_ms < until)
+        until = s->next_ms + 1;
     if (until == NEVER)
         return -1;
     wait = until - clock_mono_ms();
@@ -590,9 +690,11 @@ static void receive(struct slot *s, int flags)
 static void on_time(struct slot *s)
 {
     if (s->deadline_ms == NEVER && s->look_ms == NEVER && s->memory_ms == NEVER &&
-        s->flush_ms == NEVER)
+        s->flush_ms == NEVER && s->next_ms == NEVER)
         return;
     s->now_ms = clock_mono_ms();
+    if (s->now_ms > s->next_ms)
+        give_back(s);
     if (s->now_ms >= s->flush_ms) {
         pack_out_flush(&s->packed);
         s->flush_ms = NEVER;
@@ -624,6 +726,7 @@ static void turn(struct slot *s)
     struct pollfd fds[2 + PUMP_STREAMS] = {{.fd = s->sigfd, .events = POLLIN},
                                            {.fd = s->sock, .events = POLLIN}};
     int outputs = pump_fds(&s->pump, fds + 2);
+    unsigned begun = s->begun;
     struct signalfd_siginfo info;
 
     if (poll(fds, 2 + (nfds_t)outputs, poll_timeout(s)) < 0)
@@ -633,23 +736,18 @@ static void turn(struct slot *s)
         s->now_ms = clock_mono_ms();
         reap(s);
     }
-    if (outputs > 0)
+    if (outputs > 0 && s->begun == begun) /* else they are those of the attempt before */
         take_output(s, fds + 2);
     if (fds[1].revents != 0)
         receive(s, MSG_DONTWAIT);
     on_time(s);
 }
 
-/* Only ever more than the slot's: for less one has to be root. */
-static void choose_oom_score(struct slot *s)
+static void send_out(struct slot *s)
 {
-    FILE *f = fopen("/proc/self/oom_score_adj", "re");
-    int score = 0;
-
-    if (f != NULL && fscanf(f, "%d", &score) == 1 && score < OOM_SCORE)
-        snprintf(s->oom_score, sizeof(s->oom_score), "%d", OOM_SCORE);
-    if (f != NULL)
-        fclose(f);
+    if (!buf_ok(&s->out) || (s->out.len > 0 && wire_send(s->sock, s->out.data, s->out.len, 0) < 0))
+        leave(s); /* the agent is gone */
+    buf_clear(&s->out);
 }
 
 static void init(struct slot *s, int sock, const struct wire_config *config)
@@ -660,10 +758,13 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->sock = sock;
     s->config = config;
     s->self = getpid();
-    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = NEVER;
+    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = s->next_ms = NEVER;
+    buf_init(&s->next);
     memguard_init(&s->guard);
-    choose_oom_score(s);
-    taskdir_init(&s->dir);
+    spawn_oom_score(s->oom_score);
+    taskdir_init(&s->dirs[0]);
+    taskdir_init(&s->dirs[1]);
+    s->dir = &s->dirs[0];
     pump_init(&s->pump);
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
@@ -688,5 +789,6 @@ _Noreturn void slot_main(int sock, const struct wire_config *config, const struc
             receive(&s, 0);
         else
             turn(&s);
+        send_out(&s);
     }
 }

@@ -176,6 +176,21 @@ pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
     return 0;
 }
 
+#define OOM_SCORE 500 /* when the node has no memory left, tasks end, and not the pilot */
+
+/* Only ever more than ours: for less one has to be root. */
+void spawn_oom_score(char text[SPAWN_OOM_SCORE_MAX])
+{
+    FILE *f = fopen("/proc/self/oom_score_adj", "re");
+    int score = 0;
+
+    text[0] = '\0';
+    if (f != NULL && fscanf(f, "%d", &score) == 1 && score < OOM_SCORE)
+        snprintf(text, SPAWN_OOM_SCORE_MAX, "%d", OOM_SCORE);
+    if (f != NULL)
+        fclose(f);
+}
+
 void spawn_describe(const struct spawn_report *report, char *dst, size_t size)
 {
     const char *why = strerror(report->errnum);

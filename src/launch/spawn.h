@@ -36,6 +36,10 @@ struct spawn_report {
 /* NULL when memory is short. Never freed: it lives as long as the slot. */
 struct spawn_report *spawn_report_create(void);
 
+/* The oom_score of tasks that this process starts; "": its own is high enough. */
+#define SPAWN_OOM_SCORE_MAX 8
+void spawn_oom_score(char text[SPAWN_OOM_SCORE_MAX]);
+
 /* Starts it: the pid, or 0 when there could be no process, with the reason in report. */
 pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report);
 

@@ -161,6 +161,15 @@ static int remove_old(struct taskdir *d, const char *file)
     return unlinkat(d->workdir_fd, below(d), 0) == 0 || errno == ENOENT ? 0 : errno;
 }
 
+void taskdir_undo(struct taskdir *d)
+{
+    taskdir_close(d);
+    (void)remove_old(d, "/stderr.txt");
+    (void)remove_old(d, "/stdout.txt");
+    d->path[d->len] = '\0';
+    (void)unlinkat(d->workdir_fd, below(d), AT_REMOVEDIR);
+}
+
 static int open_workdir(struct taskdir *d, const char *workdir)
 {
     int errnum = put(d, 0, workdir);

@@ -46,6 +46,10 @@ bool taskdir_is_held_by(const struct taskdir *d, pid_t pid);
 
 void taskdir_close(struct taskdir *d);
 
+/* Takes back a taskdir_open of attempt 1 whose task has not begun: the files, and the directory if
+ * nothing else is in it. */
+void taskdir_undo(struct taskdir *d);
+
 /* The end of a path that is too long for a message: "...bc/def" of at most `room` bytes. */
 const char *path_tail(const char *path, size_t room, char *dst, size_t size);
 

@@ -220,6 +220,7 @@ void wire_put_run(struct buf *b, const struct launch_request *req)
     put_cstr(b, req->cwd);
     put_cstr(b, req->stdin_path);
     put_cstr(b, req->cpus);
+    buf_put_i64(b, req->wait_ms); /* `after` is the launcher's business: it chooses the slot */
     buf_put_u8(b, req->stdio_fd != 0);
     buf_put_i64(b, req->max_output);
     buf_put_u8(b, (uint8_t)req->output);
@@ -243,6 +244,7 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     req->cwd = get_cstr(&r);
     req->stdin_path = get_cstr(&r);
     req->cpus = get_cstr(&r);
+    req->wait_ms = rd_i64(&r);
     req->stdio_fd = req->stderr_fd = rd_u8(&r) != 0 ? -1 : 0;
     req->max_output = rd_i64(&r);
     req->output = (enum pilot_output)rd_u8(&r);
@@ -251,6 +253,23 @@ int wire_get_run(const void *payload, size_t len, struct wire_run *out)
     if (req->id == NULL || req->output > PILOT_OUTPUT_NONE ||
         (req->command == NULL) == (req->argv == NULL))
         return PILOT_EPROTO;
+    return decoded(&r);
+}
+
+void wire_put_back(struct buf *b, uint64_t key)
+{
+    size_t at = begin(b, WIRE_BACK);
+
+    buf_put_u64(b, key);
+    finish(b, at);
+}
+
+int wire_get_back(const void *payload, size_t len, uint64_t *key)
+{
+    struct rd r;
+
+    rd_init(&r, payload, len);
+    *key = rd_u64(&r);
     return decoded(&r);
 }
 
@@ -268,6 +287,7 @@ void wire_put_kill(struct buf *b, const struct wire_kill *k)
     buf_put_u64(b, k->key);
     buf_put_u8(b, (uint8_t)k->reason);
     buf_put_u8(b, k->now);
+    buf_put_u8(b, k->unbegun);
     finish(b, at);
 }
 
@@ -290,6 +310,7 @@ int wire_get_kill(const void *payload, size_t len, struct wire_kill *out)
     out->key = rd_u64(&r);
     out->reason = get_reason(&r);
     out->now = rd_u8(&r) != 0;
+    out->unbegun = rd_u8(&r) != 0;
     return decoded(&r);
 }
 

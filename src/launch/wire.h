@@ -27,6 +27,7 @@
     X(RUN, 6)    /* agent -> slot: run this task */                                                \
     X(KILL, 7)   /* agent -> slot: end it */                                                       \
     X(RESULT, 8) /* slot -> agent: it has ended */                                                 \
+    X(BACK, 11)  /* slot -> agent: it has not begun, and will not */                               \
     X(PACK, 10)  /* agent -> guardian: where packed output goes */                                 \
     X(WATCH, 9)  /* agent -> guardian: end everything when I am stopped for so many ms */
 
@@ -55,6 +56,7 @@ struct wire_kill {
     uint64_t key;
     enum attempt_reason reason;
     bool now;
+    bool unbegun; /* only if it has not begun: see launcher_recall */
 };
 
 /* A list of strings inside a received message; the array is reused from message to message. */
@@ -82,6 +84,7 @@ void wire_put_noslot(struct buf *b, int errnum);
 void wire_put_gone(struct buf *b, pid_t pid);
 void wire_put_watch(struct buf *b, int64_t patience_ms);
 void wire_put_run(struct buf *b, const struct launch_request *req);
+void wire_put_back(struct buf *b, uint64_t key);
 void wire_put_kill(struct buf *b, const struct wire_kill *k);
 void wire_put_result(struct buf *b, const struct launch_event *ev);
 
@@ -90,6 +93,7 @@ void wire_put_result(struct buf *b, const struct launch_event *ev);
 int wire_get_config(const void *payload, size_t len, struct wire_config *out);
 int wire_get_pack(const void *payload, size_t len, struct wire_pack *out);
 int wire_get_number(const void *payload, size_t len, int64_t *out); /* SLOT, NOSLOT, GONE */
+int wire_get_back(const void *payload, size_t len, uint64_t *key);
 int wire_get_run(const void *payload, size_t len, struct wire_run *out);
 int wire_get_kill(const void *payload, size_t len, struct wire_kill *out);
 int wire_get_result(const void *payload, size_t len, struct launch_event *out);

@@ -71,6 +71,10 @@ static void again(enum wire_type type, const void *payload, size_t len, struct b
         if (wire_get_kill(payload, len, &k) == 0)
             wire_put_kill(b, &k);
         break;
+    case WIRE_BACK:
+        if (wire_get_back(payload, len, &k.key) == 0)
+            wire_put_back(b, k.key);
+        break;
     case WIRE_RESULT:
         if (wire_get_result(payload, len, &ev) == 0)
             wire_put_result(b, &ev);

@@ -307,7 +307,8 @@ static char *some_argv[] = {(char *)"prog", (char *)"", (char *)"a b", NULL};
 static void put_all(struct buf *b, int which)
 {
     const struct wire_config config = {.grace_ms = 5000, .workdir = "/w", .env = some_env};
-    const struct wire_kill k = {.key = 1ULL << 63, .reason = REASON_CANCEL, .now = true};
+    const struct wire_kill k = {
+        .key = 1ULL << 63, .reason = REASON_CANCEL, .now = true, .unbegun = true};
     const struct launch_request by_argv = {.key = 7,
                                            .id = "a/b",
                                            .attempt = 3,
@@ -319,6 +320,7 @@ static void put_all(struct buf *b, int which)
                                            .memory = INT64_MAX - 1,
                                            .max_output = 1LL << 40,
                                            .output = PILOT_OUTPUT_PACKED,
+                                           .wait_ms = 1LL << 40,
                                            .cpus = "0-3,8"};
     const struct launch_request by_command = {
         .key = 8, .id = "x", .attempt = 1, .command = "", .stdio_fd = 5, .stderr_fd = 6};
