@@ -18,6 +18,7 @@
 #include "agent/memory.h"
 #include "agent/oom.h"
 #include "agent/outroom.h"
+#include "agent/runs.h"
 #include "agent/scratch.h"
 #include "agent/site.h"
 #include "agent/taskenv.h"
@@ -46,14 +47,7 @@ enum agent_state { GREETING, READY, WORKING, SURPLUS, GONE, RELEASED, DISMISSED,
 #define LEAVING_MS 1000    /* for the last frames to get out of our hands */
 #define REFUSED_BEATS 3    /* silent for so many heartbeats, and its port is closed: it has died */
 #define FRAME_FULL 65536   /* bytes; a frame this long is sent before more is put in */
-
-struct run {
-    task_id_t task;
-    uint32_t attempt;
-    struct cpus_set cpus;
-    int64_t oom_noted; /* when it started */
-    bool used;
-};
+#define WAIT_MS 100        /* what is lent to us goes back when it has not begun after so long */
 
 struct agent {
     enum agent_state state;
@@ -66,10 +60,7 @@ struct agent {
     int64_t end_ms; /* when tasks are ended because of the walltime; INT64_MAX: not known */
     struct cpus *cpus;
     bool pin;
-    struct run *runs; /* by launcher key */
-    uint32_t run_cap;
-    uint32_t *free_runs; /* stack of unused indexes */
-    uint32_t free_count;
+    struct runs runs;
     struct control *control; /* NULL: none could be made, or not yet */
     struct outroom room;     /* for the output of tasks */
     struct scratch *scratch; /* for MPI programs in tasks; NULL: none could be made, or not yet */
@@ -87,27 +78,6 @@ static void set_state(struct agent *a, enum agent_state state)
 }
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
-
-static int grow_runs(struct agent *a)
-{
-    uint32_t cap = a->run_cap ? a->run_cap * 2 : 16;
-    struct run *runs = realloc(a->runs, cap * sizeof(*runs));
-    uint32_t *free_runs;
-
-    if (runs == NULL)
-        return PILOT_ENOMEM;
-    a->runs = runs;
-    free_runs = realloc(a->free_runs, cap * sizeof(*free_runs));
-    if (free_runs == NULL)
-        return PILOT_ENOMEM;
-    a->free_runs = free_runs;
-    for (uint32_t i = cap; i-- > a->run_cap;) {
-        memset(&a->runs[i], 0, sizeof(a->runs[i]));
-        a->free_runs[a->free_count++] = i;
-    }
-    a->run_cap = cap;
-    return 0;
-}
 
 static void report_end(struct agent *a, task_id_t task, uint32_t attempt, const char *cpus,
                        const struct attempt_result *result)
@@ -199,10 +169,12 @@ static int64_t left_s(const struct agent *a)
     return left_ms > 0 ? left_ms / 1000 : 0;
 }
 
-static int launch(struct agent *a, uint32_t index, const struct msg_run *m, struct pilot_error *err)
+/* before: the run that it follows, or RUN_NONE. */
+static int launch(struct agent *a, uint32_t index, const struct msg_run *m, uint32_t before,
+                  struct pilot_error *err)
 {
     const struct task_spec *spec = &m->spec;
-    struct run *run = &a->runs[index];
+    const char *cpus = a->runs.v[before != RUN_NONE ? before : index].cpus.list;
     char dir[8192], xml[8192], scratch[512];
     struct taskenv_task te = {
         .id = spec->id,
@@ -210,9 +182,9 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .cores = spec->cores,
         .memory = spec->memory,
         .attempt = m->attempt,
-        .cpus = a->pin ? run->cpus.list : "",
+        .cpus = a->pin ? cpus : "",
         .node = a->site.node,
-        .xml = xml_for(a, run->cpus.list, xml, sizeof(xml)),
+        .xml = xml_for(a, cpus, xml, sizeof(xml)),
         .scratch = scratch_path(a->scratch, index, scratch, sizeof(scratch)),
         .env = spec->env,
         .socket = a->control ? control_path(a->control) : NULL,
@@ -231,7 +203,9 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
         .max_output = a->site.max_output,
         .output = a->site.output,
         /* Not pinned means all CPUs of the node, not the one that mpirun bound this rank to. */
-        .cpus = a->pin ? run->cpus.list : a->site.cpus,
+        .cpus = a->pin ? cpus : a->site.cpus,
+        .wait_ms = before != RUN_NONE ? WAIT_MS : 0,
+        .after = before,
     };
     char **env;
     int rc;
@@ -246,61 +220,92 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, stru
     return rc;
 }
 
-static void start_run(struct agent *a, const struct msg_run *m)
+static void report_back(struct agent *a, task_id_t task, uint32_t attempt)
+{
+    struct msg_back m = {.task = task, .attempt = attempt};
+
+    msg_put_back(&a->out, &m);
+}
+
+/* With `before` it begins when that has ended, and has its cores then; or goes back. */
+static void start_run(struct agent *a, const struct msg_run *m, uint32_t before)
 {
     struct pilot_error err;
-    uint32_t index = a->free_runs[a->free_count - 1];
-    struct run *run = &a->runs[index];
-    int rc = cpus_take(a->cpus, m->spec.cores, &run->cpus, &err);
+    uint32_t index = runs_next(&a->runs);
+    struct run *run = &a->runs.v[index];
+    int rc = before != RUN_NONE ? 0 : cpus_take(a->cpus, m->spec.cores, &run->cpus, &err);
 
     if (rc == 0) {
-        rc = launch(a, index, m, &err);
-        if (rc < 0)
+        rc = launch(a, index, m, before, &err);
+        if (rc < 0 && before == RUN_NONE)
             cpus_give(a->cpus, &run->cpus);
+    }
+    if (rc < 0 && before != RUN_NONE) {
+        report_back(a, m->task, m->attempt);
+        return;
     }
     if (rc < 0) { /* a launcher that has died is no fault of the task's */
         report_refusal(a, m, rc == PILOT_ELOST ? REASON_STOP : REASON_SPAWN, err.text);
         return;
     }
     run->oom_noted = oom_note(&a->oom);
-    run->task = m->task;
-    run->attempt = m->attempt;
-    run->used = true;
-    a->free_count--;
+    runs_add(&a->runs, m->task, m->attempt, before);
 }
 
 static void handle_run(struct agent *a, struct rd *body)
 {
+    bool can = a->state == WORKING && !a->asking;
     struct msg_run m;
+    uint32_t before;
 
     if (msg_get_run(body, &m) < 0)
         BUG("a RUN message that does not decode");
-    if (a->state != WORKING || a->asking)
-        report_refusal(a, &m, REASON_STOP, "this node cannot take tasks now");
-    else if (a->free_count == 0 && grow_runs(a) < 0)
+    /* What it should follow may have ended meanwhile: then its cores are free. */
+    before = m.after != TASK_ID_NONE ? runs_find_begun(&a->runs, m.after) : RUN_NONE;
+    if (can && runs_reserve(&a->runs) == 0)
+        start_run(a, &m, before);
+    else if (before != RUN_NONE)
+        report_back(a, m.task, m.attempt);
+    else if (can)
         report_refusal(a, &m, REASON_SPAWN, "out of memory");
     else
-        start_run(a, &m);
+        report_refusal(a, &m, REASON_STOP, "this node cannot take tasks now");
     task_spec_fini(&m.spec);
 }
 
 static void handle_kill(struct agent *a, struct rd *body)
 {
     struct msg_kill m;
+    uint32_t index;
 
     if (msg_get_kill(body, &m) < 0)
         BUG("a KILL message that does not decode");
-    for (uint32_t i = 0; i < a->run_cap; i++)
-        if (a->runs[i].used && a->runs[i].task == m.task && a->runs[i].attempt == m.attempt)
-            launcher_kill(a->launcher, i, m.reason, m.now);
+    index = runs_find(&a->runs, m.task, m.attempt);
+    if (index == RUN_NONE)
+        return;
+    if (m.unbegun)
+        launcher_recall(a->launcher, index);
+    else
+        launcher_kill(a->launcher, index, m.reason, m.now);
+}
+
+/* It was lent to us and has not begun. */
+static void return_run(struct agent *a, uint32_t index)
+{
+    struct run *run = &a->runs.v[index];
+
+    BUG_ON(index >= a->runs.cap || !run->used || run->before == RUN_NONE);
+    report_back(a, run->task, run->attempt);
+    (void)runs_remove(&a->runs, index);
 }
 
 static void finish_run(struct agent *a, const struct launch_event *ev)
 {
     struct attempt_result result = ev->result;
-    struct run *run = &a->runs[ev->key];
+    struct run *run = &a->runs.v[ev->key];
+    uint32_t next;
 
-    BUG_ON(ev->key >= a->run_cap || !run->used);
+    BUG_ON(ev->key >= a->runs.cap || !run->used || run->before != RUN_NONE);
     oom_judge(&a->oom, run->oom_noted, &result);
     if (result.reason == REASON_DISK)
         tell_disk(a, &result);
@@ -309,9 +314,11 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
         suspect_room(a);
     report_end(a, run->task, run->attempt, a->pin ? run->cpus.list : "", &result);
     scratch_clear(a->scratch, ev->key);
-    cpus_give(a->cpus, &run->cpus);
-    run->used = false;
-    a->free_runs[a->free_count++] = (uint32_t)ev->key;
+    next = runs_remove(&a->runs, (uint32_t)ev->key);
+    if (next != RUN_NONE)
+        a->runs.v[next].oom_noted = oom_note(&a->oom);
+    else
+        cpus_give(a->cpus, &run->cpus);
 }
 
 /* ---- Coming and going ------------------------------------------------------------------------ */
@@ -545,7 +552,10 @@ static void collect(struct agent *a)
     int rc = 0;
 
     while (a->launcher != NULL && (rc = launcher_next(a->launcher, &ev)) > 0)
-        finish_run(a, &ev);
+        if (ev.returned)
+            return_run(a, (uint32_t)ev.key);
+        else
+            finish_run(a, &ev);
     if (rc < 0 && a->state == WORKING) {
         log_error("the launcher process of this node died; its tasks go to other nodes");
         stop_tasks(a);
@@ -717,9 +727,9 @@ void agent_destroy(struct agent *a)
     control_destroy(a->control);
     launcher_stop(a->launcher);
     scratch_destroy(a->scratch);
-    for (uint32_t i = 0; i < a->run_cap; i++)
-        if (a->runs[i].used)
-            cpus_give(a->cpus, &a->runs[i].cpus);
+    for (uint32_t i = 0; i < a->runs.cap; i++)
+        if (a->runs.v[i].used && a->runs.v[i].before == RUN_NONE)
+            cpus_give(a->cpus, &a->runs.v[i].cpus);
     cpus_destroy(a->cpus);
     strv_free(a->env);
     strv_free(a->settings);
@@ -727,8 +737,7 @@ void agent_destroy(struct agent *a)
         free((char *)a->xml.slots[i].key);
     strmap_fini(&a->xml);
     buf_fini(&a->out);
-    free(a->runs);
-    free(a->free_runs);
+    runs_fini(&a->runs);
     free(a);
 }
 

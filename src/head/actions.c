@@ -16,29 +16,57 @@ void actions_store_start(struct head *h, task_id_t id, node_id_t node, unsigned 
     store_attempt_started(h->store, id, attempt, h->nodes[node].name, clock_wall_ms());
 }
 
+static void tell_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)
+{
+    struct notice n = {.what = TOLD_STARTED, .task = id, .node = node, .attempt = attempt};
+
+    tell_later(h, &n);
+}
+
 void actions_send_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)
 {
     const struct head_task *task = &h->tasks.v[id];
-    struct notice n = {.what = TOLD_STARTED, .task = id, .node = node, .attempt = attempt};
 
-    msg_put_run(node_frame(h, node), id, attempt, task->packed, task->packed_len);
-    tell_later(h, &n);
+    msg_put_run(node_frame(h, node), id, attempt, TASK_ID_NONE, task->packed, task->packed_len);
+    tell_start(h, id, node, attempt);
     h->changed = true;
 }
 
 static void start(struct head *h, const struct sched_action *a)
 {
     h->tasks.v[a->task].node = a->node;
-    if (trial_holds_start(h, a, clock_mono_ms()))
+    if (a->sent)
+        tell_start(h, a->task, a->node, a->attempt); /* it has begun by itself */
+    else if (trial_holds_start(h, a, clock_mono_ms()))
         return;
-    actions_send_start(h, a->task, a->node, a->attempt);
+    else
+        actions_send_start(h, a->task, a->node, a->attempt);
     actions_store_start(h, a->task, a->node, a->attempt);
 }
 
+static void lend(struct head *h, const struct sched_action *a)
+{
+    struct head_task *task = &h->tasks.v[a->task];
+    struct sched_event back = {
+        .type = SCHED_RETURNED, .node = a->node, .task = a->task, .attempt = a->attempt};
+
+    if (!trial_allows_loan(h, a, clock_mono_ms())) {
+        if (sched_apply(h->sched, &back, clock_mono_ms(), &h->actions) < 0)
+            BUG("out of memory in the scheduler");
+        return;
+    }
+    task->node = a->node;
+    msg_put_run(node_frame(h, a->node), a->task, a->attempt, a->after, task->packed,
+                task->packed_len);
+}
+
+/* KILL and RECALL. */
 static void kill_attempt(struct head *h, const struct sched_action *a)
 {
-    struct msg_kill m = {
-        .task = a->task, .attempt = a->attempt, .reason = REASON_CANCEL, .now = false};
+    struct msg_kill m = {.task = a->task,
+                         .attempt = a->attempt,
+                         .reason = REASON_CANCEL,
+                         .unbegun = a->type == SCHED_RECALL};
 
     trial_cancel(h, a->task);
     if (h->nodes[a->node].state == NODE_UP)
@@ -102,7 +130,9 @@ static void carry_out(struct head *h, node_id_t node, const char *cpus,
 
         if (a->type == SCHED_START)
             start(h, a);
-        else if (a->type == SCHED_KILL)
+        else if (a->type == SCHED_LEND)
+            lend(h, a);
+        else if (a->type == SCHED_KILL || a->type == SCHED_RECALL)
             kill_attempt(h, a);
         else if (a->status == TASK_RUNNING)
             continue; /* its SCHED_START is the next action */
@@ -139,12 +169,28 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
                              .exit_code = m->result.exit_code};
 
     sched_get_task(h->sched, m->task, &info);
-    if (info.status != TASK_RUNNING || info.attempts != m->attempt || info.node != node)
+    if ((info.status != TASK_RUNNING && !info.lent) || info.attempts + info.lent != m->attempt ||
+        info.node != node)
         return; /* of a node that had been given up */
     count_usage(h, task, &m->result);
     if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
         BUG("out of memory in the scheduler");
     carry_out(h, node, m->cpus, &m->result);
+}
+
+void actions_returned(struct head *h, node_id_t node, const struct msg_back *m, int64_t now_ms)
+{
+    struct sched_task_info info;
+    struct sched_event ev = {
+        .type = SCHED_RETURNED, .node = node, .task = m->task, .attempt = m->attempt};
+
+    sched_get_task(h->sched, m->task, &info);
+    if (!info.lent || info.node != node)
+        return; /* as above */
+    h->tasks.v[m->task].node = NODE_ID_NONE;
+    if (sched_apply(h->sched, &ev, now_ms, &h->actions) < 0)
+        BUG("out of memory in the scheduler");
+    actions_do(h);
 }
 
 void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms)
@@ -183,7 +229,7 @@ void actions_stop_running(struct head *h, bool now)
         if (task->node == NODE_ID_NONE || h->nodes[task->node].state != NODE_UP)
             continue;
         sched_get_task(h->sched, i, &info);
-        m.attempt = info.attempts;
+        m.attempt = info.attempts + info.lent;
         msg_put_kill(node_frame(h, task->node), &m);
     }
 }

@@ -166,7 +166,7 @@ static bool idle_for_answers(const struct head *h)
     if (h->hook == NULL && h->callbacks.ended == NULL)
         return false;
     sched_get_counts(h->sched, &c);
-    return c.by_status[TASK_PENDING] == c.blocked + c.late;
+    return c.by_status[TASK_PENDING] == c.blocked + c.late + c.lent;
 }
 
 static void keep_state(struct head *h)
@@ -441,6 +441,7 @@ static int start_core(struct head *h, struct pilot_error *err)
                                   .max_losses = h->opt->max_lost,
                                   .patience_ms = SCHED_PATIENCE_MS,
                                   .look_ms = SCHED_LOOK_MS,
+                                  .lend_ms = h->opt->dry_run ? 0 : SCHED_LEND_MS,
                                   .deadline_ms = h->drain_ms != INT64_MAX ? h->drain_ms : 0};
     int64_t now_ms = clock_mono_ms();
     int rc = tasks_check_sizes(h, err);

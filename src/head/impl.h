@@ -78,7 +78,7 @@ struct head_task {
     uint32_t packed_len;
     uint32_t cores;
     int64_t memory;
-    node_id_t node;                      /* of the running attempt */
+    node_id_t node;                      /* of the running attempt, or where it is lent */
     unsigned attempts, failures, losses; /* from earlier runs */
     unsigned line;                       /* of the streamed file, in which it is; 0: not in it */
     uint8_t status;    /* enum task_status before the core has it; afterwards the core knows */
@@ -358,6 +358,8 @@ int cycles_check(const struct head *h, const struct sched_task *tasks, task_id_t
 
 /* actions.c */
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms);
+/* What was lent to the node has come back. */
+void actions_returned(struct head *h, node_id_t node, const struct msg_back *m, int64_t now_ms);
 void actions_node_lost(struct head *h, node_id_t node, int64_t now_ms);
 void actions_do(struct head *h);
 void actions_stop_running(struct head *h, bool now);
@@ -390,6 +392,8 @@ bool trial_convicts(const struct head *h, const struct head_task *task);
 void trial_begin(struct head *h);
 /* True: the start is carried out later, by trial_turn. */
 bool trial_holds_start(struct head *h, const struct sched_action *a, int64_t now_ms);
+/* May it be sent ahead? Then it begins without being held. */
+bool trial_allows_loan(const struct head *h, const struct sched_action *a, int64_t now_ms);
 void trial_cancel(struct head *h, task_id_t task);
 /* What is held will not be started: its attempts end as stopped. */
 void trial_withdraw_all(struct head *h, int64_t now_ms);

@@ -104,6 +104,16 @@ static void handle_ended(struct head *h, node_id_t id, struct rd *body, int64_t 
         actions_ended(h, id, &m, now_ms);
 }
 
+static void handle_back(struct head *h, node_id_t id, struct rd *body, int64_t now_ms)
+{
+    struct msg_back m;
+
+    if (msg_get_back(body, &m) < 0 || m.task >= h->tasks.len)
+        log_error("node %s: a BACK message that does not fit", h->nodes[id].name);
+    else if (h->nodes[id].state == NODE_UP)
+        actions_returned(h, id, &m, now_ms);
+}
+
 static void handle_request(struct head *h, node_id_t id, struct rd *body)
 {
     struct msg_text m;
@@ -147,6 +157,8 @@ static void handle_message(struct head *h, int rank, unsigned type, struct rd *b
         handle_ready(h, &h->nodes[r->node], body);
     } else if (type == MSG_ENDED) {
         handle_ended(h, r->node, body, now_ms);
+    } else if (type == MSG_BACK) {
+        handle_back(h, r->node, body, now_ms);
     } else if (type == MSG_REQUEST) {
         handle_request(h, r->node, body);
     } else if (type == MSG_ROOM) {

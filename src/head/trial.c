@@ -36,7 +36,8 @@
 #define LONGEST_WAIT_MS 60000
 /* By then what was ready at the beginning has been started, whatever it is that ends us at once. */
 #define STORED_FIRST_MS 30000
-#define OWN_NODE 0 /* rank 0's node, see ranks.c */
+#define LENT_MS 200 /* what was sent ahead before the wait has begun by then, or has come back */
+#define OWN_NODE 0  /* rank 0's node, see ranks.c */
 
 static bool is_suspect(const struct head *h, task_id_t task)
 {
@@ -107,13 +108,25 @@ void trial_begin(struct head *h)
 /* ---- The queue of starts -----------------------------------------------------------------------
  */
 
+static bool is_free(const struct head *h, const struct sched_action *a, int64_t now_ms)
+{
+    const struct trial *t = &h->trial;
+
+    return a->node != OWN_NODE || h->agent == NULL || h->opt->max_lost == 0 ||
+           (t->len == 0 && t->phase == TRIAL_NONE && now_ms >= t->stored_first_until_ms &&
+            !is_suspect(h, a->task));
+}
+
+bool trial_allows_loan(const struct head *h, const struct sched_action *a, int64_t now_ms)
+{
+    return is_free(h, a, now_ms);
+}
+
 bool trial_holds_start(struct head *h, const struct sched_action *a, int64_t now_ms)
 {
     struct trial *t = &h->trial;
 
-    if (a->node != OWN_NODE || h->agent == NULL || h->opt->max_lost == 0 ||
-        (t->len == 0 && t->phase == TRIAL_NONE && now_ms >= t->stored_first_until_ms &&
-         !is_suspect(h, a->task)))
+    if (is_free(h, a, now_ms))
         return false;
     if (t->len == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : 64;
@@ -208,7 +221,7 @@ static void begin_wait(struct head *h, int64_t now_ms)
 {
     struct trial *t = &h->trial;
 
-    t->until_ms = now_ms + draw_wait_ms(h);
+    t->until_ms = now_ms + LENT_MS + draw_wait_ms(h);
     t->phase = TRIAL_WAITING;
     t->group = 1;
     if (!is_tried_alone(h, t->held[0].task))

@@ -179,13 +179,14 @@ int msg_get_assign(struct rd *body, struct msg_assign *m)
     return finish(body);
 }
 
-void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void *spec,
-                 size_t spec_len)
+void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, task_id_t after,
+                 const void *spec, size_t spec_len)
 {
     size_t at = begin(frame, MSG_RUN);
 
     buf_put_u32(frame, task);
     buf_put_u32(frame, attempt);
+    buf_put_u32(frame, after);
     buf_put(frame, spec, spec_len);
     end(frame, at);
 }
@@ -196,6 +197,7 @@ int msg_get_run(struct rd *body, struct msg_run *m)
 
     m->task = rd_u32(body);
     m->attempt = rd_u32(body);
+    m->after = rd_u32(body);
     rc = spec_unpack(body, &m->spec);
     if (rc == 0 && finish(body) < 0) {
         task_spec_fini(&m->spec);
@@ -212,6 +214,7 @@ void msg_put_kill(struct buf *frame, const struct msg_kill *m)
     buf_put_u32(frame, m->attempt);
     buf_put_u8(frame, (uint8_t)m->reason);
     buf_put_u8(frame, m->now);
+    buf_put_u8(frame, m->unbegun);
     end(frame, at);
 }
 
@@ -223,9 +226,26 @@ int msg_get_kill(struct rd *body, struct msg_kill *m)
     m->attempt = rd_u32(body);
     reason = rd_u8(body);
     m->now = rd_u8(body) != 0;
+    m->unbegun = rd_u8(body) != 0;
     if (reason >= ATTEMPT_REASON_COUNT)
         return PILOT_EPROTO;
     m->reason = (enum attempt_reason)reason;
+    return finish(body);
+}
+
+void msg_put_back(struct buf *frame, const struct msg_back *m)
+{
+    size_t at = begin(frame, MSG_BACK);
+
+    buf_put_u32(frame, m->task);
+    buf_put_u32(frame, m->attempt);
+    end(frame, at);
+}
+
+int msg_get_back(struct rd *body, struct msg_back *m)
+{
+    m->task = rd_u32(body);
+    m->attempt = rd_u32(body);
     return finish(body);
 }
 

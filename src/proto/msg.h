@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 5
+#define MSG_VERSION 6
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -45,7 +45,8 @@
     X(STILL, 16) /* head -> agent: yes; what I sent before this may be too old */                  \
     X(PROBE, 17) /* head -> agent: is there room for output again? */                              \
     X(ROOM, 18)  /* agent -> head: there is, or there is none */                                   \
-    X(PACK, 19)  /* head -> agent: packed output is of this run; before the first RUN */
+    X(PACK, 19)  /* head -> agent: packed output is of this run; before the first RUN */           \
+    X(BACK, 20)  /* agent -> head: this attempt, which was lent, has not begun and will not */
 
 enum msg_type {
 #define X(name, number) MSG_##name = (number),
@@ -95,6 +96,8 @@ struct msg_assign {
 struct msg_run {
     task_id_t task;
     uint32_t attempt;
+    task_id_t after; /* lent: it begins when the attempt of this task that runs on the node has
+                      * ended, and takes over its cores; TASK_ID_NONE: at once */
     struct task_spec spec; /* decoded: owned, task_spec_fini */
 };
 
@@ -102,7 +105,8 @@ struct msg_kill {
     task_id_t task;
     uint32_t attempt;
     enum attempt_reason reason;
-    bool now; /* KILL at once */
+    bool now;     /* KILL at once */
+    bool unbegun; /* only if it was lent and has not begun */
 };
 
 struct msg_ended {
@@ -110,6 +114,12 @@ struct msg_ended {
     uint32_t attempt;
     char cpus[TASK_CPUS_MAX];
     struct attempt_result result;
+};
+
+/* It comes before the ENDED of the attempt that it was behind. */
+struct msg_back {
+    task_id_t task;
+    uint32_t attempt;
 };
 
 /* The answer to a PROBE; without one when an attempt could not be started, or failed, for that. */
@@ -134,9 +144,10 @@ void msg_put_welcome(struct buf *frame, const struct msg_welcome *m);
 void msg_put_ready(struct buf *frame, const struct msg_ready *m);
 void msg_put_assign(struct buf *frame, const struct msg_assign *m);
 /* The spec as packed by spec_pack. */
-void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, const void *spec,
-                 size_t spec_len);
+void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, task_id_t after,
+                 const void *spec, size_t spec_len);
 void msg_put_kill(struct buf *frame, const struct msg_kill *m);
+void msg_put_back(struct buf *frame, const struct msg_back *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);
 void msg_put_text(struct buf *frame, enum msg_type type, uint32_t client, const char *text);
 void msg_put_room(struct buf *frame, const struct msg_room *m);
@@ -159,6 +170,7 @@ int msg_get_ready(struct rd *body, struct msg_ready *m);
 int msg_get_assign(struct rd *body, struct msg_assign *m);
 int msg_get_run(struct rd *body, struct msg_run *m);
 int msg_get_kill(struct rd *body, struct msg_kill *m);
+int msg_get_back(struct rd *body, struct msg_back *m);
 int msg_get_ended(struct rd *body, struct msg_ended *m);
 int msg_get_text(struct rd *body, struct msg_text *m);
 int msg_get_room(struct rd *body, struct msg_room *m);

@@ -16,7 +16,7 @@ static void put_run(struct buf *b, struct msg_run *m)
     buf_init(&spec);
     spec_pack(&spec, &m->spec);
     BUG_ON(!buf_ok(&spec));
-    msg_put_run(b, m->task, m->attempt, spec.data, spec.len);
+    msg_put_run(b, m->task, m->attempt, m->after, spec.data, spec.len);
     buf_fini(&spec);
     task_spec_fini(&m->spec);
 }
@@ -43,6 +43,7 @@ DEFINE_AGAIN(ready)
 DEFINE_AGAIN(assign)
 DEFINE_AGAIN(kill)
 DEFINE_AGAIN(ended)
+DEFINE_AGAIN(back)
 
 /* Decodes one message and appends it to b. False: it was refused. */
 static bool again(unsigned type, struct rd *body, struct buf *b)
@@ -63,6 +64,8 @@ static bool again(unsigned type, struct rd *body, struct buf *b)
         return again_kill(body, b);
     case MSG_ENDED:
         return again_ended(body, b);
+    case MSG_BACK:
+        return again_back(body, b);
     case MSG_RUN:
         if (msg_get_run(body, &run) < 0)
             return false;

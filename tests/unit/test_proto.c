@@ -58,7 +58,8 @@ static void fill_all(struct buf *f)
                                   .keep_env = true};
     struct msg_ready ready = {4, (int64_t)1 << 33, "4 cores: 0-3", "a warning"};
     struct msg_assign assign = {8, true};
-    struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true};
+    struct msg_kill kill_msg = {3, 2, REASON_CANCEL, true, true};
+    struct msg_back back = {3, 2};
     struct msg_ended ended = {3, 2, "0,1", {REASON_SIGNAL, -1, 9, 1000, 2000, 5, 6, 7, 8, "text"}};
     struct msg_pack pack = {1ULL << 52};
     struct msg_room room = {"no space"};
@@ -71,7 +72,7 @@ static void fill_all(struct buf *f)
     msg_put_assign(f, &assign);
     buf_init(&packed);
     spec_pack(&packed, &spec);
-    msg_put_run(f, 3, 2, packed.data, packed.len);
+    msg_put_run(f, 3, 2, 7, packed.data, packed.len);
     buf_fini(&packed);
     msg_put_kill(f, &kill_msg);
     ended.result.packed = true;
@@ -91,6 +92,7 @@ static void fill_all(struct buf *f)
     msg_put_empty(f, MSG_PROBE);
     msg_put_room(f, &room);
     msg_put_pack(f, &pack);
+    msg_put_back(f, &back);
     assert_true(buf_ok(f));
 }
 
@@ -107,6 +109,7 @@ static int again(unsigned type, struct rd *body, struct buf *out)
         struct msg_ended ended;
         struct msg_room room;
         struct msg_pack pack;
+        struct msg_back back;
     } u;
     struct msg_text text;
     struct msg_run run;
@@ -135,7 +138,7 @@ static int again(unsigned type, struct rd *body, struct buf *out)
             return rc;
         buf_init(&packed);
         spec_pack(&packed, &run.spec);
-        msg_put_run(out, run.task, run.attempt, packed.data, packed.len);
+        msg_put_run(out, run.task, run.attempt, run.after, packed.data, packed.len);
         buf_fini(&packed);
         task_spec_fini(&run.spec);
         return 0;
@@ -160,6 +163,10 @@ static int again(unsigned type, struct rd *body, struct buf *out)
     case MSG_PACK:
         if ((rc = msg_get_pack(body, &u.pack)) == 0)
             msg_put_pack(out, &u.pack);
+        return rc;
+    case MSG_BACK:
+        if ((rc = msg_get_back(body, &u.back)) == 0)
+            msg_put_back(out, &u.back);
         return rc;
     case MSG_PING:
     case MSG_BYE:

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Owns: the table of runs, and which waits for which. */
+#include "agent/runs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+
+void runs_fini(struct runs *r)
+{
+    free(r->v);
+    free(r->unused);
+    memset(r, 0, sizeof(*r));
+}
+
+int runs_reserve(struct runs *r)
+{
+    uint32_t cap = r->cap ? r->cap * 2 : 16;
+    struct run *v;
+    uint32_t *unused;
+
+    if (r->unused_len > 0)
+        return 0;
+    v = realloc(r->v, cap * sizeof(*v));
+    if (v == NULL)
+        return PILOT_ENOMEM;
+    r->v = v;
+    unused = realloc(r->unused, cap * sizeof(*unused));
+    if (unused == NULL)
+        return PILOT_ENOMEM;
+    r->unused = unused;
+    for (uint32_t i = cap; i-- > r->cap;) {
+        memset(&r->v[i], 0, sizeof(r->v[i]));
+        r->unused[r->unused_len++] = i;
+    }
+    r->cap = cap;
+    return 0;
+}
+
+uint32_t runs_next(const struct runs *r)
+{
+    return r->unused[r->unused_len - 1];
+}
+
+void runs_add(struct runs *r, task_id_t task, uint32_t attempt, uint32_t before)
+{
+    uint32_t index = r->unused[--r->unused_len];
+    struct run *run = &r->v[index];
+
+    run->task = task;
+    run->attempt = attempt;
+    run->next = RUN_NONE;
+    run->before = before;
+    run->used = true;
+    if (before == RUN_NONE)
+        return;
+    BUG_ON(r->v[before].next != RUN_NONE);
+    r->v[before].next = index;
+}
+
+uint32_t runs_remove(struct runs *r, uint32_t index)
+{
+    struct run *run = &r->v[index];
+    uint32_t next = run->next;
+
+    if (run->before != RUN_NONE)
+        r->v[run->before].next = RUN_NONE;
+    if (next != RUN_NONE) {
+        r->v[next].before = RUN_NONE;
+        r->v[next].cpus = run->cpus;
+        memset(&run->cpus, 0, sizeof(run->cpus));
+    }
+    run->used = false;
+    r->unused[r->unused_len++] = index;
+    return next;
+}
+
+uint32_t runs_find_begun(const struct runs *r, task_id_t task)
+{
+    for (uint32_t i = 0; i < r->cap; i++)
+        if (r->v[i].used && r->v[i].task == task && r->v[i].before == RUN_NONE)
+            return i;
+    return RUN_NONE;
+}
+
+uint32_t runs_find(const struct runs *r, task_id_t task, uint32_t attempt)
+{
+    for (uint32_t i = 0; i < r->cap; i++)
+        if (r->v[i].used && r->v[i].task == task && r->v[i].attempt == attempt)
+            return i;
+    return RUN_NONE;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The attempts that a node has: those that run, and those lent to it, which begin when another has
+ * ended. Their numbers are the launcher's keys. */
+#ifndef PILOT_AGENT_RUNS_H
+#define PILOT_AGENT_RUNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/cpus.h"
+#include "common/task.h"
+
+#define RUN_NONE UINT32_MAX
+
+struct run {
+    task_id_t task;
+    uint32_t attempt;
+    struct cpus_set cpus; /* empty while it waits */
+    int64_t oom_noted;    /* when it began */
+    uint32_t next;        /* the run that is lent to us and begins when this one has ended */
+    uint32_t before;      /* the run that this one waits for; RUN_NONE: it has begun */
+    bool used;
+};
+
+struct runs {
+    struct run *v; /* owned */
+    uint32_t cap;
+    uint32_t *unused; /* owned; a stack */
+    uint32_t unused_len;
+};
+
+/* A zeroed table is an empty one; the runs' own cpus are the caller's. */
+void runs_fini(struct runs *r);
+/* Room for one more. 0 or PILOT_ENOMEM. */
+int runs_reserve(struct runs *r);
+/* The number that runs_add will take. After runs_reserve. */
+uint32_t runs_next(const struct runs *r);
+/* before: which it waits for, and which nothing waits for yet; or RUN_NONE. Its cpus are left as
+ * they are. */
+void runs_add(struct runs *r, task_id_t task, uint32_t attempt, uint32_t before);
+/* Ended, or given back. What waited for it has begun, and has its cpus: it is returned. Otherwise
+ * RUN_NONE, and the cpus are the caller's to give back. */
+uint32_t runs_remove(struct runs *r, uint32_t index);
+
+/* The run of that task which has begun, or RUN_NONE. */
+uint32_t runs_find_begun(const struct runs *r, task_id_t task);
+/* The run of that attempt, begun or not, or RUN_NONE. */
+uint32_t runs_find(const struct runs *r, task_id_t task, uint32_t attempt);
+
+#endif

@@ -1,0 +1,137 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Short tasks are sent ahead to slots that still run another: it saves time, and nobody may notice.
+. "$(dirname "$0")/lib.sh"
+
+CORES=2
+
+# Each attempt leaves a line: which one it was.
+journal_tasks() { # COUNT
+    mkdir -p journal
+    for ((i = 1; i <= $1; i++)); do
+        echo "{\"id\": \"t$i\", \"command\": \"echo \$PILOT_ATTEMPT >>$PWD/journal/t$i; sleep 0.02\"}"
+    done
+}
+
+begun() { find journal -type f | wc -l; }
+at_least_begun() { [ "$(begun)" -ge "$1" ]; }
+
+# What ran, the state knows, and knows once.
+check_journal() {
+    local id lines attempts
+    sql "select id, attempts from tasks" >known
+    while IFS='|' read -r id attempts; do
+        lines=0
+        if [ -e "journal/$id" ]; then lines=$(wc -l <"journal/$id"); fi
+        [ "$lines" -le "$attempts" ] || fail "$id ran $lines times, the state knows $attempts"
+        if [ "$lines" -gt 1 ]; then assert_eq "attempts of $id" "" "$(sort "journal/$id" | uniq -d)"; fi
+    done <known
+}
+
+slots_idle() {
+    local slot
+    for slot in $(children_named "$(children_named "$pilot_pid" pilot-guardian)" pilot-slot); do
+        [ -z "$(pgrep -P "$slot")" ] || return 1
+    done
+}
+
+# While the pilot itself is stopped, each slot ends what it runs and begins what it was lent.
+test_the_next_begins_without_the_pilot() {
+    local before after
+    journal_tasks 400 >tasks.jsonl
+    pilot_start --cores $CORES tasks.jsonl
+    must_wait_until 30 at_least_begun 50
+    kill -STOP "$pilot_pid"
+    before=$(begun)
+    must_wait_until 10 slots_idle
+    after=$(begun)
+    kill -CONT "$pilot_pid"
+    pilot_wait 60
+    assert_eq status 0 "$status"
+    assert_between "begun by themselves" 1 $CORES $((after - before))
+    assert_eq statuses "completed 400" "$(statuses)"
+    assert_eq attempts 400 "$(sql "select count(*) from attempts")"
+    check_journal
+}
+
+# One that takes long keeps nobody: what was lent behind it is started elsewhere.
+test_nothing_short_waits_behind_a_long_one() {
+    for ((i = 1; i <= 3000; i++)); do
+        case $i in
+            300 | 1500) echo sleep 3 ;;
+            *) echo true ;;
+        esac
+    done >tasks.txt
+    expect 0 --cores $CORES tasks.txt
+    assert_eq statuses "completed 3000" "$(statuses)"
+    assert_eq attempts 3000 "$(sql "select count(*) from attempts")"
+    # In the order of the file, nobody begins long after those behind it.
+    sql "select cast(a.started_at * 1000 as integer) from attempts a join tasks t on a.id = t.id order by t.seq" >starts
+    awk '{ start[NR] = $1 }
+        END { for (i = 1; i + 20 <= NR; i++) if (start[i] - start[i + 20] > 1500) { print "task", i, "began", start[i] - start[i + 20], "ms after task", i + 20; bad = 1 } exit bad }' starts >late ||
+        fail "$(head -n 5 late)"
+}
+
+test_stopped_and_resumed() {
+    journal_tasks 600 >tasks.jsonl
+    pilot_start --cores $CORES tasks.jsonl
+    must_wait_until 30 at_least_begun 50
+    kill -TERM "$pilot_pid"
+    pilot_wait 30
+    assert_eq status 3 "$status"
+    check_journal
+    expect 0 --resume --cores $CORES
+    assert_eq statuses "completed 600" "$(statuses)"
+    check_journal
+}
+
+# When it has failed often enough, what is lent comes back.
+test_drained() {
+    journal_tasks 600 >tasks.jsonl
+    echo '{"id": "bad", "priority": 1, "command": "while [ $(ls '"$PWD"'/journal | wc -l) -lt 60 ]; do sleep 0.02; done; false"}' >>tasks.jsonl
+    expect 3 --cores $CORES --max-failures 1 tasks.jsonl
+    assert_eq failed 1 "$(sql "select count(*) from tasks where status = 'failed'")"
+    assert_eq "lent and lost" 0 "$(sql "select count(*) from attempts where reason not in ('exit')")"
+    check_journal
+}
+
+# Cancelled in the order in which they would run: some of them are lent just then.
+test_cancelled_while_lent() {
+    cat >hook.py <<'END'
+import json, sys
+next_one = 60
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] != "ended":
+        continue
+    answer = {"ack": event["seq"]}
+    if event["result"]["status"] == "completed" and next_one < 300:
+        now = max(next_one, event["counts"]["completed"])
+        answer["cancel"] = ["t%d" % i for i in range(now, now + 8)]
+        next_one = now + 10
+    print(json.dumps(answer), flush=True)
+END
+    journal_tasks 400 >tasks.jsonl
+    expect 1 --cores $CORES --on-complete "python3 hook.py" tasks.jsonl
+    assert_eq unfinished 0 "$(sql "select count(*) from tasks where status not in ('completed', 'cancelled')")"
+    assert_between cancelled 50 300 "$(sql "select count(*) from tasks where status = 'cancelled'")"
+    # One that had begun has an attempt that was cancelled, and no other has one.
+    assert_eq "without their attempt" 0 "$(sql "select count(*) from tasks t where status = 'cancelled' and attempts != (select count(*) from attempts a where a.id = t.id and reason = 'cancel')")"
+    check_journal
+}
+
+test_slot_killed() {
+    local slot
+    journal_tasks 400 >tasks.jsonl
+    pilot_start --cores $CORES tasks.jsonl
+    must_wait_until 30 at_least_begun 50
+    slot=$(children_named "$(children_named "$pilot_pid" pilot-guardian)" pilot-slot)
+    kill -9 "${slot%%$'\n'*}"
+    pilot_wait 60
+    assert_eq status 0 "$status"
+    assert_eq statuses "completed 400" "$(statuses)"
+    assert_between lost 1 2 "$(sql "select count(*) from attempts where reason = 'lost'")"
+    check_journal
+}
+
+run_tests "$@"
