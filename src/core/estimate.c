@@ -20,6 +20,11 @@ void estimate_add(struct estimate *e, int64_t duration_ms)
     e->count += e->count < ENOUGH;
 }
 
+bool estimate_is_settled(const struct estimate *e)
+{
+    return e->count == ENOUGH;
+}
+
 int64_t estimate_ms(const struct estimate *e)
 {
     int64_t ms;

@@ -7,6 +7,7 @@
 #ifndef PILOT_CORE_ESTIMATE_H
 #define PILOT_CORE_ESTIMATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define ESTIMATE_UNKNOWN INT64_MAX
@@ -19,5 +20,7 @@ struct estimate {   /* all zero: nothing learned yet */
 void estimate_add(struct estimate *e, int64_t duration_ms);
 /* At least 1, or ESTIMATE_UNKNOWN. */
 int64_t estimate_ms(const struct estimate *e);
+/* Enough durations have been seen that another one as long as these is no luck. */
+bool estimate_is_settled(const struct estimate *e);
 
 #endif

@@ -41,7 +41,7 @@ static struct room free_now(const struct sched *s, node_id_t id)
     return (struct room){s->nodes.v[id].free_cores, s->nodes.memory[id].free};
 }
 
-int64_t state_expected_ms(const struct sched *s, const struct task *t)
+static int64_t expected_ms(const struct sched *s, const struct task *t)
 {
     int64_t ms = estimate_ms(readyq_estimate(&s->ready, t->shape));
 
@@ -52,7 +52,7 @@ int64_t state_expected_ms(const struct sched *s, const struct task *t)
  * estimate is expected to run as long again, up to its timeout. */
 static int64_t expected_end(const struct sched *s, const struct task *t, int64_t now_ms)
 {
-    int64_t end = state_add_ms(t->since_ms, state_expected_ms(s, t));
+    int64_t end = state_add_ms(t->since_ms, expected_ms(s, t));
     int64_t limit = t->timeout_ms ? t->since_ms + t->timeout_ms : INT64_MAX;
     int64_t ran_ms = now_ms - t->since_ms;
 
@@ -288,5 +288,5 @@ bool hold_allows(struct sched *s, uint64_t key, int64_t now_ms)
     if (s->hold.stale)
         set_spare(s, now_ms);
     return fits(need, (struct room){s->hold.spare, s->hold.spare_memory}) ||
-           state_add_ms(now_ms, state_expected_ms(s, t)) <= s->hold.start_ms;
+           state_add_ms(now_ms, expected_ms(s, t)) <= s->hold.start_ms;
 }

@@ -40,12 +40,20 @@ static struct place *place_of(const struct sched *s, const struct task *t)
     return &s->nodes.v[t->node].running[t->slot];
 }
 
+/* Somebody said so, or those like it were. */
+static bool is_short(const struct sched *s, const struct task *t)
+{
+    const struct estimate *e = readyq_estimate(&s->ready, t->shape);
+
+    return (t->timeout_ms && t->timeout_ms <= s->config.lend_ms) ||
+           (estimate_is_settled(e) && estimate_ms(e) <= s->config.lend_ms);
+}
+
 /* It runs, nothing is behind it yet, and it will be over soon. */
 static bool may_precede(const struct sched *s, const struct task *t, int64_t now_ms)
 {
     return t->status == TASK_RUNNING && !t->cancelling && place_of(s, t)->lent == TASK_ID_NONE &&
-           now_ms - t->since_ms <= s->config.lend_ms &&
-           state_expected_ms(s, t) <= s->config.lend_ms;
+           now_ms - t->since_ms <= s->config.lend_ms && is_short(s, t);
 }
 
 /* id, the next in order, would do no harm behind that one. */
@@ -55,8 +63,7 @@ static bool may_follow(const struct sched *s, const struct task *before, task_id
     const struct task *t = &s->tasks[id];
     const struct shape *shape = &s->ready.v[t->shape], *place = &s->ready.v[before->shape];
 
-    return shape->cores == place->cores && shape->memory == place->memory &&
-           state_expected_ms(s, t) <= s->config.lend_ms &&
+    return shape->cores == place->cores && shape->memory == place->memory && is_short(s, t) &&
            shape->ready / PLENTY >= s->by_status[TASK_RUNNING] &&
            !state_is_late(s, id, state_add_ms(now_ms, 2 * s->config.lend_ms));
 }

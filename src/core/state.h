@@ -124,8 +124,6 @@ int64_t state_add_ms(int64_t a_ms, int64_t b_ms); /* both >= 0 or times; stops a
 
 /* A ready task, which is the top of its heap, is not ready any more; the caller says why. */
 void state_leave_heap(struct sched *s, task_id_t id);
-/* How long it is expected to run, or INT64_MAX. */
-int64_t state_expected_ms(const struct sched *s, const struct task *t);
 /* Would it end after the deadline if it started at that time? */
 bool state_is_late(const struct sched *s, task_id_t id, int64_t start_ms);
 /* The first ready task in order that some node which is up could hold and that is not late. Late

@@ -68,19 +68,36 @@ static void test_comes_back_and_nothing_is_counted(void **state)
     finish(&f);
 }
 
-static void test_not_when_unknown_long_or_too_few(void **state)
+/* A few that were short are no reason to believe that the next one is. */
+static void test_not_before_enough_were_short(void **state)
 {
     struct fixture f = begin_lending((struct sched_config){0}, 0);
 
     (void)state;
+    for (int i = 0; i < 12; i++)
+        add_cores(&f, 1);
+    for (task_id_t i = 0; i < 16; i++) {
+        char text[64];
+
+        f.now_ms += 5;
+        place(&f);
+        snprintf(text, sizeof(text), "%u@0#1", i);
+        expect(&f, text);
+        f.now_ms += 5;
+        done(&f, i);
+        snprintf(text, sizeof(text), "%u:completed", i);
+        expect(&f, text);
+    }
     place(&f);
-    expect(&f, "0@0#1"); /* nobody knows how long it takes */
-    f.now_ms = 5;
-    done(&f, 0);
-    place(&f);
-    expect(&f, "0:completed 1@0#1 lend 2@0#1>1"); /* learned */
+    expect(&f, "16@0#1 lend 17@0#1>16");
     finish(&f);
-    f = begin_lending((struct sched_config){0}, 101);
+}
+
+static void test_not_when_long_or_too_few(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 101);
+
+    (void)state;
     place(&f);
     expect(&f, "0@0#1");
     finish(&f);
@@ -221,7 +238,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_takes_over_and_the_next_is_lent),
         cmocka_unit_test(test_comes_back_and_nothing_is_counted),
-        cmocka_unit_test(test_not_when_unknown_long_or_too_few),
+        cmocka_unit_test(test_not_before_enough_were_short),
+        cmocka_unit_test(test_not_when_long_or_too_few),
         cmocka_unit_test(test_not_behind_one_that_has_run_long),
         cmocka_unit_test(test_only_the_next_in_order),
         cmocka_unit_test(test_cancelled_when_it_comes_back),
