@@ -65,7 +65,7 @@ static const char *const statements[ST_COUNT] = {
                     " started_at = coalesce(?4, started_at), finished_at = ?5, exit_code = ?6,"
                     " reason = ?7, status = ?8, failures = failures + ?9, losses = losses + ?10,"
                     " told = ?11, trial = NULL,"
-                    " suspicion = CASE WHEN ?7 IN ('lost', 'stop', 'disk') THEN suspicion END"
+                    " suspicion = CASE WHEN ?12 THEN suspicion END"
                     " WHERE seq = ?1",
     /* Node, times and exit code stay those of the last attempt. */
     [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3, told = ?4,"
@@ -303,6 +303,13 @@ static bool is_failure(const struct op *op)
     return false;
 }
 
+/* An end from outside: a suspect is as suspect as before. */
+static bool says_nothing(const struct op *op)
+{
+    return op->u.ended.reason == REASON_LOST || op->u.ended.reason == REASON_STOP ||
+           op->u.ended.reason == REASON_DISK;
+}
+
 /* The columns that attempts and tasks have in common. */
 static void bind_end(sqlite3_stmt *stmt, const struct op *op, int64_t start_wall_ms)
 {
@@ -359,6 +366,7 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     sqlite3_bind_int(task, 9, is_failure(op));
     sqlite3_bind_int(task, 10, op->u.ended.reason == REASON_LOST);
     bind_told(task, 11, op);
+    sqlite3_bind_int(task, 12, says_nothing(op));
     return run_on_task(s, ST_END_TASK, op, err);
 }
 
