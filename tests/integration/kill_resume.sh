@@ -58,6 +58,14 @@ count_runs() { touch pilot_runs/ran; sort pilot_runs/ran | uniq -c | awk '{print
 
 no_jobs() { [ -z "$(cluster run squeue -h)" ]; }
 
+# Slurm keeps the job of an srun that was killed until somebody cancels it.
+cancel_jobs() { # COMMAND
+    if [ -n "${CLUSTER_UP:-}" ] && [ "$1" != "$PILOT" ] && [ "$1" != mpirun ]; then
+        cluster run scancel --user=root
+        must_wait_until 30 no_jobs
+    fi
+}
+
 # One round: start, wait a random time, kill, look, resume, look.
 one_round() { # HOW-TO-KILL COMMAND...
     local how=$1 delay
@@ -74,12 +82,10 @@ one_round() { # HOW-TO-KILL COMMAND...
     # (An mpirun or srun whose ranks were killed ends by itself, or is told to.)
     wait_until 20 ended "$launcher_pid" || kill -9 "$launcher_pid" 2>/dev/null || true
     wait "$launcher_pid" 2>/dev/null || true
+    # Slurm goes on starting the ranks of an srun that was killed meanwhile; these wait in MPI_Init.
+    [ -s out ] || cancel_jobs "$1"
     assert_nothing_left 15
-    # Slurm keeps the job of an srun that was killed until somebody cancels it.
-    if [ -n "${CLUSTER_UP:-}" ] && [ "$1" != "$PILOT" ] && [ "$1" != mpirun ]; then
-        cluster run scancel --user=root
-        must_wait_until 30 no_jobs
-    fi
+    cancel_jobs "$1"
     if [ -e pilot_runs/state.db ]; then
         sql "select id from tasks where status = 'completed'" >completed.txt 2>/dev/null || : >completed.txt
         resume=(--resume tasks.json)
