@@ -38,7 +38,7 @@ try hook_rate PILOT_BENCH_HOOK_RATE=20000
 try torture PILOT_TEST_MINUTES=30 PILOT_TEST_TASKS=10000 PILOT_TEST_SEED="$(date +%Y%m%d)"
 for seed in 2 3 4 5 6; do try equivalence PILOT_TEST_SEED=$seed; done
 
-for target in taskfile msg wire hook control client; do
+for target in taskfile stream msg wire hook control client; do
     echo "==> fuzz $target"
     PILOT_BUILD=${PILOT_BUILD:-$root/build} bash "$root/tests/fuzz/libfuzzer.sh" $target "${PILOT_FUZZ_SECONDS:-300}" \
         "$root/tests/fuzz/corpus/$target"
