@@ -357,10 +357,10 @@ class Round:
         self.machine.remove_temporary_files()
 
     def of_launcher(self, path):
-        """Is this of an mpirun or a step daemon that we have killed, for the pilot's own ranks? That of the
-        tasks' own is not excused: they are the pilot's to end in order."""
+        """Is this of an mpirun or a step daemon that we have killed, for the pilot's own ranks? (Of a killed
+        whole it is one of those killed.) That of the tasks' own is not excused: they are the pilot's to end in order."""
         parts = path.split("/")
-        killed = any(n.startswith("kill-launcher") for n in self.done)
+        killed = any(n.startswith(("kill-launcher", "kill-all")) for n in self.done)
         if parts[2].startswith("spmix_appdir_"):
             return killed
         if parts[2] == "shm" or len(parts) > 3 and parts[3].startswith("vader_segment."):
