@@ -3,9 +3,9 @@
  * waited long enough, and what may still start there.
  *
  * One hold at a time bounds both the idle cores and the work: all running attempts are looked at
- * when a hold is made or reviewed, at most once in patience_ms or so, and otherwise only those of
- * the held node. The expected start never moves to a later time: guesses that prove too short then
- * cost idle cores, not the wide task's turn. */
+ * when a hold is made or reviewed, once or twice for each task that is first in order and waits for
+ * look_ms at least, and otherwise only those of the held node. The expected start never moves to a
+ * later time: guesses that prove too short then cost idle cores, not the wide task's turn. */
 #include "core/state.h"
 
 #include <stdlib.h>
