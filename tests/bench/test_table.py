@@ -8,6 +8,7 @@ import types
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import breakdown  # noqa: E402
 import table  # noqa: E402
 from rows import flat, marks  # noqa: E402
 from rows.harness import Row, Unavailable, load_json  # noqa: E402
@@ -96,6 +97,25 @@ class Marks(unittest.TestCase):
         def mark(start, end, cpu):
             return marks.Mark((start * 1000, end * 1000, 0, cpu, b"vc1\0\0\0\0\0"))
         self.assertEqual(sorted(marks.gaps_us([mark(0, 5, 0), mark(1, 6, 1), mark(8, 9, 0), mark(20, 21, 1)])), [3, 14])
+
+
+class Breakdown(unittest.TestCase):
+    def test_samples_are_laid_to_process_and_call(self):
+        script = ("pilot-slot\n\tffff1 wake_up\n\tffff2 __x64_sys_sendto\n\tffff3 entry_SYSCALL_64_after_hwframe\n\n"
+                  "true\n\t1f0 do_fault+0x1\n\tffff4 asm_exc_page_fault\n\n"
+                  "true\n\tffff5 __x64_sys_execve\n\n" "pilot-slot\n\tffff5 __x64_sys_execve\n\n"
+                  "true\n\t1f4 main\n\t10 [unknown]\n\n" "sshd\n\t1 main\n")
+        got = [breakdown.lay(*s) for s in breakdown.stacks(script.splitlines(True))]
+        self.assertEqual(got, [("starter", "sendto"), ("program", "page faults"), ("start and program", "execve"),
+                               ("start and program", "execve"), ("program", "user"), ("rest of the machine", "")])
+
+    def test_what_the_pilot_adds_most_comes_first(self):
+        ways = [("bare", breakdown.collections.Counter({("a", "x"): 50, ("a", "y"): 1, ("a", "z"): .2})),
+                ("pilot", breakdown.collections.Counter({("a", "x"): 51, ("a", "y"): 9, ("a", "z"): .7}))]
+        cells = breakdown.table(ways)
+        self.assertEqual([line[1] for line in cells[1:3]], ["y", "x"])
+        self.assertEqual(cells[3][2:], ["0.2", "0.7"])
+        self.assertEqual(cells[4][2:], ["**51**", "**61**"])
 
 
 class Plot(unittest.TestCase):
