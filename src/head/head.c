@@ -351,13 +351,10 @@ static int open_state(struct head *h, struct pilot_error *err)
     gethostname(host, sizeof(host) - 1);
     if (slurm != NULL)
         snprintf(job, sizeof(job), "slurm %.50s", slurm);
-    rc = store_open(&h->store, h->db,
-                    o->resume  ? STORE_RESUME
-                    : o->fresh ? STORE_FRESH
-                               : STORE_NEW,
-                    &owner, err);
-    if (rc == 0 && o->resume)
-        rc = tasks_load_state(h, err);
+    if (o->resume)
+        rc = tasks_open_state(h, h->db, &owner, err);
+    else
+        rc = store_open(&h->store, h->db, o->fresh ? STORE_FRESH : STORE_NEW, &owner, err);
     if (rc == 0 && o->resume)
         rc = store_get_meta(h->store, STREAM_UNREAD_KEY, &h->unread, err);
     if (rc == 0)

@@ -301,7 +301,9 @@ void loss_late_word(struct head *h, int rank); /* a message of a lost rank has c
 void loss_explain_stuck(const struct head *h, struct pilot_error *err);
 
 /* tasks.c */
-int tasks_load_state(struct head *h, struct pilot_error *err);
+/* Opens the state at db to go on with it, and reads its tasks. */
+int tasks_open_state(struct head *h, const char *db, const struct store_owner *owner,
+                     struct pilot_error *err);
 /* Packs spec into task; everything else of it is zero. */
 int tasks_make(struct task_table *t, struct head_task *task, const struct task_spec *spec,
                struct buf *scratch, struct pilot_error *err);

@@ -90,9 +90,7 @@ int plan_load_state(struct head *h, struct pilot_error *err)
     }
     snprintf(copy, sizeof(copy), "%s/state.db", dir);
     if (rc == 0)
-        rc = store_open(&h->store, copy, STORE_RESUME, &owner, err);
-    if (rc == 0)
-        rc = tasks_load_state(h, err);
+        rc = tasks_open_state(h, copy, &owner, err);
     store_close(h->store, NULL);
     h->store = NULL;
     site_remove_dir(dir);

@@ -69,9 +69,13 @@ int tasks_reserve(struct task_table *t, size_t more)
 
 /* ---- From the database ----------------------------------------------------------------------- */
 
+/* The ids of so many tasks are on their way to the map, whose places are far away in memory. */
+#define IDS_AHEAD 16
+
 struct load_state {
     struct head *h;
     struct buf scratch;
+    task_id_t entered; /* ids that are in the map */
 };
 
 static int remember_end(struct head *h, const struct store_task *st)
@@ -84,6 +88,55 @@ static int remember_end(struct head *h, const struct store_task *st)
                       .result = st->result};
 
     return events_remember(h, &e);
+}
+
+/* Enters the ids of all tasks but the last few, as they are said to be. */
+static int enter_ids(struct load_state *ls, task_id_t but, struct pilot_error *err)
+{
+    struct task_table *t = &ls->h->tasks;
+    uint32_t there;
+
+    for (; ls->entered + but < t->len; ls->entered++) {
+        const char *id = t->v[ls->entered].packed;
+        int rc = strmap_put(&t->ids, id, ls->entered, &there);
+
+        if (rc < 0)
+            return err_set(err, PILOT_ENOMEM, "out of memory for %u tasks", t->len);
+        if (rc == 0)
+            return err_set(err, PILOT_EPROTO,
+                           "the state database is damaged: tasks number %u and %u have the same "
+                           "id '%s'; `pilot-mpi recover` makes a new one of what can be read",
+                           there, ls->entered, id);
+    }
+    return 0;
+}
+
+static int append_stored(struct load_state *ls, const struct task_spec *spec,
+                         struct pilot_error *err)
+{
+    struct task_table *t = &ls->h->tasks;
+    int rc = tasks_reserve(t, 1);
+
+    if (rc < 0)
+        return err_set(err, PILOT_ENOMEM, "out of memory for %u tasks", t->len);
+    rc = tasks_make(t, &t->v[t->len], spec, &ls->scratch, err);
+    if (rc < 0)
+        return rc;
+    strmap_expect(&t->ids, t->v[t->len].packed);
+    t->len++;
+    return enter_ids(ls, IDS_AHEAD, err);
+}
+
+static void set_state(const struct head *h, struct head_task *task, const struct store_task *st)
+{
+    task->status = (uint8_t)st->status;
+    task->attempts = st->attempts;
+    task->failures = st->failures;
+    task->losses = st->losses;
+    task->suspicion = (uint8_t)(st->suspicion < UINT8_MAX ? st->suspicion : UINT8_MAX);
+    task->convicted = trial_convicts(h, task);
+    if (task->convicted)
+        task->status = TASK_FAILED;
 }
 
 static int on_stored_task(void *arg, const struct store_task *st, struct pilot_error *err)
@@ -102,36 +155,37 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
     }
     if (rc < 0)
         return rc;
-    BUG_ON(st->task != t->len);
-    rc = tasks_reserve(t, 1);
-    if (rc == 0)
-        rc = tasks_make(t, &t->v[t->len], &spec, &ls->scratch, err);
+    BUG_ON(st->task > t->len);
+    rc = st->task == t->len ? append_stored(ls, &spec, err) : 0;
     task_spec_fini(&spec);
     if (rc < 0)
         return rc;
-    t->v[t->len].status = (uint8_t)st->status;
-    t->v[t->len].attempts = st->attempts;
-    t->v[t->len].failures = st->failures;
-    t->v[t->len].losses = st->losses;
-    t->v[t->len].suspicion = (uint8_t)(st->suspicion < UINT8_MAX ? st->suspicion : UINT8_MAX);
-    if (trial_convicts(ls->h, &t->v[t->len])) {
-        t->v[t->len].status = TASK_FAILED;
-        t->v[t->len].convicted = true;
-    }
-    t->len++;
-    if (strmap_add(&t->ids, t->v[t->len - 1].packed, t->len - 1) < 0 ||
-        (st->told && remember_end(ls->h, st) < 0))
+    set_state(ls->h, &t->v[st->task], st);
+    if (st->told && remember_end(ls->h, st) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for %u tasks", t->len);
     return 0;
 }
 
-int tasks_load_state(struct head *h, struct pilot_error *err)
+static int on_expected(void *arg, size_t tasks, struct pilot_error *err)
+{
+    struct task_table *t = &((struct load_state *)arg)->h->tasks;
+
+    if (tasks_reserve(t, tasks) < 0 || strmap_reserve(&t->ids, tasks) < 0)
+        return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", tasks);
+    return 0;
+}
+
+int tasks_open_state(struct head *h, const char *db, const struct store_owner *owner,
+                     struct pilot_error *err)
 {
     struct load_state ls = {.h = h};
+    const struct store_reader reader = {.expect = on_expected, .task = on_stored_task, .arg = &ls};
     int rc;
 
     buf_init(&ls.scratch);
-    rc = store_load(h->store, on_stored_task, &ls, err);
+    rc = store_resume(&h->store, db, owner, &reader, err);
+    if (rc == 0)
+        rc = enter_ids(&ls, 0, err);
     buf_fini(&ls.scratch);
     return rc;
 }

@@ -123,6 +123,26 @@ int health_check_files(struct place *p, struct pilot_error *err);
  * PILOT_ESTORE says what is wrong and what to do. */
 int health_check(struct store *s, struct pilot_error *err);
 
+/* The long part of it, on a thread and with a connection of its own, while the caller reads. It
+ * only says whether all is well: what is not, or a thread that could not be started, is a case for
+ * health_check. The caller must not write before health_end. */
+struct health_beside {
+    sqlite3 *db;
+    pthread_t thread;
+    bool started, good;
+};
+void health_begin(struct health_beside *h, const struct store *s, const char *vfs);
+/* What health_check would say. */
+int health_end(struct health_beside *h, struct store *s, struct pilot_error *err);
+
+/* ---- load.c -----------------------------------------------------------------------------------
+ */
+
+/* store_load in two parts. load_before writes nothing, and gives those that are left open as
+ * pending; load_settle settles them and gives them again. */
+int load_before(struct store *s, const struct store_reader *r, struct pilot_error *err);
+int load_settle(struct store *s, const struct store_reader *r, struct pilot_error *err);
+
 /* ---- schema.c ---------------------------------------------------------------------------------
  */
 

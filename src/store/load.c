@@ -10,46 +10,73 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+#define ROWS_OF_A_PAGE 100 /* more than a page of 4 KiB holds */
+
+#define COLUMNS                                                                                    \
+    "SELECT seq, id, spec, status, attempts, failures, losses, told, suspicion, trial FROM tasks"
+
+/* The numbers of those tasks that the last pilot left open, so that settling them reads only
+ * these: the table may have millions of others. In memory, and nothing that others see. */
+static int make_cut_short(struct store *s, struct pilot_error *err)
+{
+    return sql_exec(s,
+                    "PRAGMA temp_store = MEMORY;"
+                    "CREATE TEMP TABLE IF NOT EXISTS cut_short (seq INTEGER PRIMARY KEY);"
+                    "DELETE FROM temp.cut_short",
+                    "use", err);
+}
+
+static int run_update(struct store *s, const char *sql, int64_t now_ms, struct pilot_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sql_prepare(s, sql, &stmt, err);
+
+    if (rc < 0)
+        return rc;
+    if (sqlite3_bind_parameter_count(stmt) >= 1)
+        sql_bind_ms(stmt, 1, now_ms);
+    if (sqlite3_bind_parameter_count(stmt) >= 2)
+        sql_bind_text(stmt, 2, s->cut_off, strlen(s->cut_off));
+    if (sqlite3_step(stmt) != SQLITE_DONE)
+        rc = sql_fail(s, err, "write to");
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 /* What ran when the last pilot ended without a word was lost with it. What ran on that pilot's own
  * node (?2) may have caused it: what had just been started for its trial, if there is such, else
  * each of them. A task that only waited for its trial then did not cause this end; so the others in
  * which it seemed to say nothing either. */
 static int close_open_attempts(struct store *s, struct pilot_error *err)
 {
+#define LEFT_OPEN "seq IN (SELECT seq FROM temp.cut_short)"
     static const char *const updates[] = {
         "UPDATE attempts SET finished_at = ?1, reason = 'lost',"
-        " message = CASE WHEN id IN (SELECT id FROM tasks WHERE trial = 1 AND suspicion > 2) AND "
-        "node = ?2"
+        " message = CASE WHEN id IN"
+        " (SELECT id FROM tasks WHERE " LEFT_OPEN " AND trial = 1 AND suspicion > 2) AND node = ?2"
         " THEN 'the pilot, just after its start' END WHERE finished_at IS NULL"
-        " AND id IN (SELECT id FROM tasks WHERE status = 'running')",
+        " AND id IN (SELECT id FROM tasks WHERE " LEFT_OPEN " AND status = 'running')",
         "UPDATE tasks SET suspicion ="
         " CASE WHEN trial = 0 THEN min(suspicion, 2)"
         " WHEN status <> 'running' OR node IS NOT ?2 THEN suspicion"
         " WHEN trial = 1 THEN suspicion + 1"
-        " WHEN EXISTS (SELECT 1 FROM tasks WHERE trial = 1) THEN suspicion"
+        " WHEN EXISTS (SELECT 1 FROM tasks WHERE " LEFT_OPEN " AND trial = 1) THEN suspicion"
         " ELSE max(min(coalesce(suspicion, 0) + 1, 2), coalesce(suspicion, 0)) END"
-        " WHERE ?2 IS NOT NULL AND (status = 'running' OR trial = 0)",
+        " WHERE ?2 IS NOT NULL AND " LEFT_OPEN " AND (status = 'running' OR trial = 0)",
         "UPDATE tasks SET status = 'pending', reason = 'lost',"
-        " finished_at = ?1 WHERE status = 'running'",
-        "UPDATE tasks SET trial = NULL WHERE trial IS NOT NULL",
+        " finished_at = ?1 WHERE " LEFT_OPEN " AND status = 'running'",
+        "UPDATE tasks SET trial = NULL WHERE " LEFT_OPEN,
     };
+#undef LEFT_OPEN
     int64_t now_ms = clock_wall_ms();
-    int rc = sql_exec(s, "BEGIN IMMEDIATE", "write to", err);
+    int64_t any;
+    int rc = sql_int(s, "SELECT EXISTS (SELECT 1 FROM temp.cut_short)", &any, err);
 
-    for (size_t i = 0; rc == 0 && i < sizeof(updates) / sizeof(updates[0]); i++) {
-        sqlite3_stmt *stmt = NULL;
-
-        rc = sql_prepare(s, updates[i], &stmt, err);
-        if (rc < 0)
-            break;
-        if (sqlite3_bind_parameter_count(stmt) >= 1)
-            sql_bind_ms(stmt, 1, now_ms);
-        if (sqlite3_bind_parameter_count(stmt) >= 2)
-            sql_bind_text(stmt, 2, s->cut_off, strlen(s->cut_off));
-        if (sqlite3_step(stmt) != SQLITE_DONE)
-            rc = sql_fail(s, err, "write to");
-        sqlite3_finalize(stmt);
-    }
+    if (rc < 0 || !any)
+        return rc;
+    rc = sql_exec(s, "BEGIN IMMEDIATE", "write to", err);
+    for (size_t i = 0; rc == 0 && i < sizeof(updates) / sizeof(updates[0]); i++)
+        rc = run_update(s, updates[i], now_ms, err);
     if (rc == 0)
         rc = sql_exec(s, "COMMIT", "write to", err);
     if (rc < 0)
@@ -148,7 +175,7 @@ static int row_to_task(struct store *s, sqlite3_stmt *stmt, int64_t expected,
                        "%s has no task number %lld; rows must not be deleted from it: restore it, "
                        "or forget it with --fresh",
                        s->place.given, (long long)expected);
-    if (!task_status_parse(status, &task->status) || task->status == TASK_RUNNING)
+    if (!task_status_parse(status, &task->status))
         return err_set(err, PILOT_EPROTO,
                        "task '%s' in %s has the unknown status '%s'; set it to 'pending' to run "
                        "the task again",
@@ -156,35 +183,118 @@ static int row_to_task(struct store *s, sqlite3_stmt *stmt, int64_t expected,
     return 0;
 }
 
-int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *err)
+/* The task of this row was left open: it is settled later, and given again then. */
+static int note_cut_short(struct store *s, sqlite3_stmt *note, struct store_task *task,
+                          struct pilot_error *err)
 {
-    sqlite3_stmt *stmt = NULL, *last = NULL;
-    struct store_task task;
-    int rc, step;
+    task->status = TASK_PENDING;
+    task->told = false;
+    sqlite3_reset(note);
+    sqlite3_bind_int64(note, 1, task->task);
+    return sqlite3_step(note) == SQLITE_DONE ? 0 : sql_fail(s, err, "use");
+}
 
-    if ((rc = close_open_attempts(s, err)) < 0)
-        return rc;
-    rc = sql_prepare(s,
-                     "SELECT seq, id, spec, status, attempts, failures, losses, told,"
-                     " suspicion FROM tasks ORDER BY seq",
-                     &stmt, err);
+struct load_statements {
+    sqlite3_stmt *rows;
+    sqlite3_stmt *last; /* a task's last attempt */
+    sqlite3_stmt *note; /* NULL: nothing is open any more */
+};
+
+/* Gives each row to f. The numbers are expected to be 0, 1, ... unless they are those that were
+ * left open. */
+static int give_rows(struct store *s, const struct load_statements *st, bool all, store_task_f *f,
+                     void *arg, struct pilot_error *err)
+{
+    int rc = 0, step;
+
+    for (int64_t n = 0; rc >= 0 && (step = sqlite3_step(st->rows)) != SQLITE_DONE; n++) {
+        struct store_task task;
+
+        if (step != SQLITE_ROW) {
+            rc = sql_fail(s, err, "read");
+            break;
+        }
+        rc = row_to_task(s, st->rows, all ? n : sqlite3_column_int64(st->rows, 0), &task, err);
+        if (rc == 0 && st->note != NULL &&
+            (task.status == TASK_RUNNING || sqlite3_column_type(st->rows, 9) != SQLITE_NULL))
+            rc = note_cut_short(s, st->note, &task, err);
+        if (rc == 0 && task.told)
+            rc = load_result(s, st->last, &task, err);
+        if (rc == 0)
+            rc = f(arg, &task, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int read_rows(struct store *s, const char *rows, bool all, bool note, store_task_f *f,
+                     void *arg, struct pilot_error *err)
+{
+    struct load_statements st = {0};
+    int rc = sql_prepare(s, rows, &st.rows, err);
+
     if (rc == 0)
         rc = sql_prepare(s,
                          "SELECT node, cpus, reason, exit_code, signal, started_at, finished_at,"
                          " user_seconds, sys_seconds, max_rss_kib, message, output_dropped,"
                          " pack_segment, pack_offset, stdout_bytes, stderr_bytes"
                          " FROM attempts WHERE id = ?1 AND attempt = ?2",
-                         &last, err);
-    for (int64_t n = 0; rc >= 0 && (step = sqlite3_step(stmt)) != SQLITE_DONE; n++) {
-        if (step != SQLITE_ROW)
-            rc = sql_fail(s, err, "read");
-        else if ((rc = row_to_task(s, stmt, n, &task, err)) == 0 &&
-                 (!task.told || (rc = load_result(s, last, &task, err)) == 0))
-            rc = f(arg, &task, err);
-    }
-    sqlite3_finalize(last);
-    sqlite3_finalize(stmt);
-    return rc < 0 ? rc : 0;
+                         &st.last, err);
+    if (rc == 0 && note)
+        rc = sql_prepare(s, "INSERT INTO temp.cut_short VALUES (?1)", &st.note, err);
+    if (rc == 0)
+        rc = give_rows(s, &st, all, f, arg, err);
+    sqlite3_finalize(st.note);
+    sqlite3_finalize(st.last);
+    sqlite3_finalize(st.rows);
+    return rc;
+}
+
+int store_load(struct store *s, store_task_f *f, void *arg, struct pilot_error *err)
+{
+    int rc = make_cut_short(s, err);
+
+    if (rc == 0)
+        rc = sql_exec(s,
+                      "INSERT INTO temp.cut_short SELECT seq FROM tasks"
+                      " WHERE status = 'running' OR trial IS NOT NULL",
+                      "read", err);
+    if (rc == 0)
+        rc = close_open_attempts(s, err);
+    return rc == 0 ? read_rows(s, COLUMNS " ORDER BY seq", true, false, f, arg, err) : rc;
+}
+
+/* ---- Beside the check ------------------------------------------------------------------------ */
+
+/* As many as there may be: a number that somebody has changed is not to ask for all memory. */
+static int foresee(struct store *s, const struct store_reader *r, struct pilot_error *err)
+{
+    int64_t tasks, pages;
+    int rc = sql_int(s, "SELECT coalesce(max(seq), -1) + 1 FROM tasks", &tasks, err);
+
+    if (rc == 0)
+        rc = sql_int(s, "PRAGMA page_count", &pages, err);
+    if (rc < 0 || tasks < 0 || tasks / ROWS_OF_A_PAGE > pages)
+        return rc;
+    return r->expect(r->arg, (size_t)tasks, err);
+}
+
+int load_before(struct store *s, const struct store_reader *r, struct pilot_error *err)
+{
+    int rc = make_cut_short(s, err);
+
+    if (rc == 0)
+        rc = foresee(s, r, err);
+    return rc == 0 ? read_rows(s, COLUMNS " ORDER BY seq", true, true, r->task, r->arg, err) : rc;
+}
+
+int load_settle(struct store *s, const struct store_reader *r, struct pilot_error *err)
+{
+    int rc = close_open_attempts(s, err);
+
+    if (rc == 0)
+        rc = read_rows(s, COLUMNS " WHERE seq IN (SELECT seq FROM temp.cut_short) ORDER BY seq",
+                       false, false, r->task, r->arg, err);
+    return rc;
 }
 
 int store_get_meta(struct store *s, const char *key, char **value, struct pilot_error *err)

@@ -22,6 +22,12 @@
 #define CLOSE_BUSY_MS                                                                              \
     200 /* at the end a reader is not worth waiting for: the WAL file then stays */
 
+/* The tasks of a state that is gone on with, on their way to who asked for them. */
+struct reading {
+    const struct store_reader *reader;
+    bool begun; /* all were given, and those that were left open are to be settled */
+};
+
 /* SQLite by itself makes files that all may read whom the umask does not stop. Its journals take
  * the mode of the database. A file that is there keeps the mode that somebody gave it; and is not
  * opened here, since to close it would drop SQLite's locks. What fails here, SQLite will word. */
@@ -253,8 +259,43 @@ void store_describe_holder(const struct store_owner *owner, int64_t now_ms, char
              owner->workdir ? owner->workdir : "");
 }
 
+/* May a second connection look into the file, and are the tables of this version? Where the first
+ * has the file to itself, or its tasks lack columns, checking and reading follow each other. */
+static bool may_read_beside(struct store *s, const struct store_setup *setup)
+{
+    int64_t version = -1;
+
+    if (s->place.network || s->place.no_locks || s->place.copies || setup->network ||
+        !sqlite3_threadsafe())
+        return false;
+    return sql_int(s, "PRAGMA user_version", &version, NULL) == 0 && version == setup->step_count;
+}
+
+/* Is the file whole? And, if that can be done meanwhile, its tasks to the reader. Writes nothing.
+ */
+static int check_and_read(struct store *s, const struct store_setup *setup, struct reading *r,
+                          struct pilot_error *err)
+{
+    struct health_beside beside;
+    struct pilot_error read_err = {0};
+    int rc, read_rc;
+
+    if (r == NULL || !may_read_beside(s, setup))
+        return health_check(s, err);
+    health_begin(&beside, s, setup->vfs);
+    read_rc = load_before(s, r->reader, &read_err);
+    r->begun = true;
+    rc = health_end(&beside, s, err);
+    if (rc == 0 && read_rc < 0) { /* of a damaged file, that it is damaged is what counts */
+        rc = read_rc;
+        *err = read_err;
+    }
+    return rc;
+}
+
 static int open_database(struct store *s, enum store_mode mode, const struct store_owner *owner,
-                         const struct store_setup *setup, struct pilot_error *err)
+                         const struct store_setup *setup, struct reading *reading,
+                         struct pilot_error *err)
 {
     int64_t now_ms = clock_wall_ms();
     char holder[HOLDER_MAX + PATH_MAX];
@@ -265,7 +306,7 @@ static int open_database(struct store *s, enum store_mode mode, const struct sto
         (mode != STORE_FRESH && (rc = health_check_files(&s->place, err)) < 0) ||
         (rc = open_connection(s, setup, err)) < 0 ||
         (rc = schema_check(s, setup->step_count, err)) < 0 ||
-        (mode != STORE_FRESH && (rc = health_check(s, err)) < 0) ||
+        (mode != STORE_FRESH && (rc = check_and_read(s, setup, reading, err)) < 0) ||
         (rc = enter_wal(s, setup, err)) < 0)
         return rc;
     if (now_ms <= s->place.noted_ms) /* a clock that was set back */
@@ -276,6 +317,13 @@ static int open_database(struct store *s, enum store_mode mode, const struct sto
     place_note(&s->place, now_ms);
     s->writer.heartbeat_ms = now_ms;
     return writer_init(s, err);
+}
+
+/* The rest of reading, when the state is ours. */
+static int read_on(struct store *s, const struct reading *r, struct pilot_error *err)
+{
+    return r->begun ? load_settle(s, r->reader, err)
+                    : store_load(s, r->reader->task, r->reader->arg, err);
 }
 
 /* The thread waits by CLOCK_MONOTONIC, so that a corrected clock does not stall it. */
@@ -309,9 +357,9 @@ static void store_free(struct store *s)
     free(s);
 }
 
-int store_open_with(struct store **out, const char *path, enum store_mode mode,
-                    const struct store_owner *owner, const struct store_setup *setup,
-                    struct pilot_error *err)
+static int open_store(struct store **out, const char *path, enum store_mode mode,
+                      const struct store_owner *owner, const struct store_setup *setup,
+                      struct reading *reading, struct pilot_error *err)
 {
     struct store *s = calloc(1, sizeof(*s));
     struct store_setup used = *setup;
@@ -334,27 +382,47 @@ int store_open_with(struct store **out, const char *path, enum store_mode mode,
     else
         rc = place_find(&s->place, path, mode == STORE_RESUME, err);
     if (rc == 0)
-        rc = open_database(s, mode, owner, &used, err);
+        rc = open_database(s, mode, owner, &used, reading, err);
     /* Another pilot that our lock file did not keep out, or a program other than a pilot. */
     if (rc == PILOT_ESTORE && s->db != NULL && (sqlite3_errcode(s->db) & 0xff) == SQLITE_BUSY)
         rc = place_busy(&s->place, err);
     if (rc < 0) {
-        /* Damage: what the lock file notes is for the next start, too. */
-        if (rc == PILOT_ESTORE && s->place.noted_ms > 0)
+        /* Damage, or what could not be read and was left as it is: what the lock file notes is for
+         * the next start, too. */
+        if ((rc == PILOT_ESTORE || (reading != NULL && reading->begun)) && s->place.noted_ms > 0)
             s->place.keep_note = true;
         store_free(s);
+        return rc;
+    }
+    if (reading != NULL && (rc = read_on(s, reading, err)) < 0) {
+        store_close(s, NULL); /* it was ours, and has an owner no more */
         return rc;
     }
     *out = s;
     return 0;
 }
 
+static const struct store_setup as_it_is;
+
+int store_open_with(struct store **out, const char *path, enum store_mode mode,
+                    const struct store_owner *owner, const struct store_setup *setup,
+                    struct pilot_error *err)
+{
+    return open_store(out, path, mode, owner, setup, NULL, err);
+}
+
 int store_open(struct store **out, const char *path, enum store_mode mode,
                const struct store_owner *owner, struct pilot_error *err)
 {
-    static const struct store_setup as_it_is = {0};
+    return open_store(out, path, mode, owner, &as_it_is, NULL, err);
+}
 
-    return store_open_with(out, path, mode, owner, &as_it_is, err);
+int store_resume(struct store **out, const char *path, const struct store_owner *owner,
+                 const struct store_reader *reader, struct pilot_error *err)
+{
+    struct reading reading = {.reader = reader};
+
+    return open_store(out, path, STORE_RESUME, owner, &as_it_is, &reading, err);
 }
 
 static void *thread_main(void *arg)
