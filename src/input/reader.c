@@ -53,24 +53,39 @@ static int add_given(struct reader *r, const char *text, size_t len)
     return strmap_get(&r->given, id, NULL) ? 0 : strmap_add(&r->given, id, 0);
 }
 
-/* Collects the ids of the whole file that begin like generated ones: also those of later tasks must
- * stay free, and tasks are handed out before the later ones are read. (In a stream the later ones
- * are not known; there such an id is a duplicate, and the file is to be mended.) */
-static int find_given(struct reader *r)
+static int find_given_in(struct reader *r, const char *begin, const char *end)
 {
     static const char start[] = "\"task-";
-    const char *end = r->split.end;
-    const char *p = r->split.begin;
+    const char *p = begin;
     int rc = 0;
 
     while (rc == 0 && (p = memmem(p, (size_t)(end - p), start, sizeof(start) - 1)) != NULL) {
         const char *quote = memchr(p + 1, '"', (size_t)(end - p - 1));
 
-        if (quote != NULL && quote - p < 40 && is_id_value(r->split.begin, p))
+        if (quote != NULL && quote - p < 40 && is_id_value(begin, p))
             rc = add_given(r, p + 1, (size_t)(quote - p - 1));
         p += sizeof(start) - 1;
     }
+    return rc;
+}
+
+/* Collects the ids of the whole file that begin like generated ones: also those of later tasks must
+ * stay free, and tasks are handed out before the later ones are read. (In a stream the later ones
+ * are not known; there such an id is a duplicate, and the file is to be mended.) */
+static int find_given(struct reader *r)
+{
+    char *text;
+    size_t len;
+    int rc;
+
     r->given_known = true;
+    if (r->again == NULL)
+        return find_given_in(r, r->split.begin, r->split.end);
+    rc = r->again(r->again_arg, &text, &len);
+    if (rc < 0)
+        return rc;
+    rc = find_given_in(r, text, text + len);
+    free(text);
     return rc;
 }
 
@@ -209,7 +224,9 @@ void reader_complain_syntax(struct reader *r, const struct scan_fail *fail, uint
 static int foresee(struct reader *r)
 {
     const struct split *s = &r->split;
-    double as_many = (double)(s->end - s->p) / (double)(s->p - s->begin);
+    double done = (double)r->before + (double)(s->p - s->begin);
+    double left = (r->again != NULL ? (double)r->size : (double)(s->end - s->begin)) - done;
+    double as_many = left > 0 ? left / done : 0;
     size_t tasks = (size_t)((as_many < FORESEE ? as_many : FORESEE) * (double)r->number);
     int rc = graph_reserve(&r->graph, tasks);
 

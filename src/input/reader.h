@@ -26,11 +26,15 @@ struct reader {
     struct parked *parked; /* a stream: tasks that wait for later ones; NULL: the text is whole */
     uint64_t number;       /* tasks so far, those that are wrong included */
     uint64_t foresee_at;   /* at this number it is guessed how many there will be */
-    bool incomplete;       /* the id of some task could not be read */
-    bool callback_rc;      /* an error is the callback's, worded by it */
-    bool given_known;      /* given holds ... */
-    struct strmap given;   /* ... the ids of the file that a generated one could be equal to */
-    char **given_list;     /* owns its keys */
+    uint64_t size, before; /* of a file in portions: bytes in all, and before those of the split */
+    /* Of a file in portions: all its text, to be freed. NULL: the split has it. */
+    int (*again)(void *arg, char **text, size_t *len);
+    void *again_arg;
+    bool incomplete;     /* the id of some task could not be read */
+    bool callback_rc;    /* an error is the callback's, worded by it */
+    bool given_known;    /* given holds ... */
+    struct strmap given; /* ... the ids of the file that a generated one could be equal to */
+    char **given_list;   /* owns its keys */
     size_t given_count, given_cap;
 };
 

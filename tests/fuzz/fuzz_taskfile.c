@@ -6,8 +6,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "common/error.h"
+#include "input/portions.h"
 #include "input/taskfile.h"
 
 static int take_task(void *arg, const struct task_spec *spec, unsigned line,
@@ -45,6 +48,26 @@ static bool known_before(void *arg, const char *id)
     return id[0] == 'k';
 }
 
+/* Read through a window, if it can be, it must come to the same. */
+static void compare_portions(const uint8_t *data, size_t size, const struct taskfile_config *config,
+                             int64_t whole, const struct pilot_error *whole_err)
+{
+    uint64_t count = 0;
+    const struct taskfile_ops ops = {
+        .task = take_task, .known = known_before, .warn = take_warning, .arg = &count};
+    struct pilot_error err = {0};
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    int64_t rc;
+
+    BUG_ON(fd < 0 || write(fd, data, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) != 0);
+    rc = portions_read(fd, "fuzz", size, 1 + size % 61, config, &ops, &err);
+    close(fd);
+    if (rc != PORTIONS_NOT_LINES &&
+        (rc != whole || (rc < 0 && strcmp(err.text, whole_err->text) != 0)))
+        BUG("%lld in portions, %lld as a whole:\n%s\nnot\n%s", (long long)rc, (long long)whole,
+            err.text, whole_err->text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const reserved[] = {"state.db", NULL};
@@ -56,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned lines = 1;
     int64_t rc = taskfile_read_text("fuzz", (const char *)data, size, &config, &ops, &err);
 
+    compare_portions(data, size, &config, rc, &err);
     if (rc >= 0) {
         BUG_ON((uint64_t)rc != count);
         return 0;

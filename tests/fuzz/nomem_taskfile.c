@@ -5,12 +5,15 @@
  * puts the functions below in place of the library's; cJSON gets its memory through its own hooks.
  */
 #include <cjson/cJSON.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/error.h"
+#include "input/portions.h"
 #include "input/stream.h"
 
 static long until_failure = -1; /* allocations; negative: never */
@@ -88,6 +91,16 @@ static int64_t read_whole(const char *path, struct pilot_error *err)
     return taskfile_read(path, &config, &ops, err);
 }
 
+/* Through a window, if it is one of lines. */
+static int64_t read_in_window(const char *path, struct pilot_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int64_t rc = portions_read(fd, path, 4096, 100, &config, &ops, err);
+
+    close(fd);
+    return rc == PORTIONS_NOT_LINES ? PILOT_EINVAL : rc;
+}
+
 static int64_t read_in_portions(const char *path, struct pilot_error *err)
 {
     static const struct taskfile_ops stream_ops = {.task = take_task, .known = is_seen};
@@ -121,7 +134,7 @@ static void starve(const char *path, const char *how, read_f *read_it)
         until_failure = n;
         rc = read_it(path, &err);
         if (rc == PILOT_EINVAL && until_failure >= 0)
-            break; /* not in portions: its defaults come too late, or an id is of an earlier run */
+            break; /* not so: its defaults come too late, an id is of an earlier run, or no lines */
         if (rc < 0 && (rc != PILOT_ENOMEM || err.code != rc || err.text[0] == '\0'))
             BUG("%s, %s, allocation %ld: %lld, %s", path, how, n, (long long)rc, err.text);
     }
@@ -138,6 +151,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         starve(argv[i], "whole", read_whole);
         starve(argv[i], "in portions", read_in_portions);
+        starve(argv[i], "through a window", read_in_window);
     }
     return 0;
 }

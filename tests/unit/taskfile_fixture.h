@@ -12,12 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/buf.h"
 #include "common/error.h"
+#include "input/portions.h"
 #include "input/taskfile.h"
 
 #define DATA TEST_DATA "/tasks/"
@@ -89,8 +91,51 @@ static const char *text_of(struct buf *b)
     return (const char *)b->data;
 }
 
+static unsigned in_portions; /* texts that were read so, too */
+
+static int text_fd(const char *text, size_t len)
+{
+    int fd = memfd_create("tasks", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, len), (ssize_t)len);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+static bool same_text(const struct buf *a, const struct buf *b)
+{
+    return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+/* What is read through a window must be what was found in the whole, word for word. */
+static void compare_portions(const char *text, size_t len, size_t portion)
+{
+    struct result other = {0};
+    struct taskfile_ops other_ops = ops;
+    int fd = text_fd(text, len);
+
+    other_ops.arg = &other;
+    other.rc = portions_read(fd, "f", len, portion, &config, &other_ops, &other.err);
+    close(fd);
+    if (other.rc != PORTIONS_NOT_LINES) {
+        in_portions++;
+        if (other.rc != result.rc || strcmp(other.lines, result.lines) != 0 ||
+            (other.rc < 0 && strcmp(other.err.text, result.err.text) != 0) ||
+            !same_text(&other.tasks, &result.tasks) ||
+            !same_text(&other.warnings, &result.warnings))
+            fail_msg("in portions of %zu: %lld, not %lld:\n%s\nnot\n%s\nlines %s, not %s\n%s",
+                     portion, (long long)other.rc, (long long)result.rc, other.err.text,
+                     result.err.text, other.lines, result.lines, text);
+    }
+    buf_fini(&other.tasks);
+    buf_fini(&other.warnings);
+}
+
 static void read_text(const char *text, size_t len)
 {
+    static const size_t portions[] = {1, 7, 64, 4096};
+
     char *exact = malloc(len ? len : 1);
 
     assert_non_null(exact);
@@ -98,6 +143,8 @@ static void read_text(const char *text, size_t len)
     clear_result();
     result.rc = taskfile_read_text("f", exact, len, &config, &ops, &result.err);
     free(exact);
+    for (size_t i = 0; i < sizeof(portions) / sizeof(portions[0]); i++)
+        compare_portions(text, len, portions[i]);
 }
 
 static void check(bool ok, const char *test, const char *what)

@@ -245,6 +245,50 @@ static void test_large_standard_input(void **state)
     assert_non_null(strstr(text_of(&result.tasks), "\"echo number 199999\""));
 }
 
+/* A file of lines that is many times the window: words on its last lines, a line that is larger
+ * than the window, and an id in it that one far before it would have been given. */
+static void test_a_large_file_of_lines_is_read_through_a_window(void **state)
+{
+    const int count = 20000;
+    char *text, *at, *blanks = calloc(1, PORTION_BYTES + 1);
+    char path[] = "/tmp/pilot-lines-XXXXXX";
+    int fd = mkstemp(path);
+
+    (void)state;
+    text = at = malloc((size_t)count * 64 + 2 * PORTION_BYTES);
+    assert_true(text != NULL && blanks != NULL && fd >= 0);
+    memset(blanks, ' ', PORTION_BYTES);
+    at += sprintf(at, "{\"id\":\"first\",\"command\":\"x\"}\n{\"command\":\"second\"}\n");
+    for (int i = 2; i < count; i++)
+        at += sprintf(at, "{\"id\":\"t%d\",\"command\":\"echo number %d\"}\n", i, i);
+    at += sprintf(at, "{\"id\":\"task-2\",%s\"command\":\"last\"}\n", blanks);
+    assert_int_equal(write(fd, text, (size_t)(at - text)), at - text);
+    clear_result();
+    result.rc = taskfile_read(path, &config, &ops, &result.err);
+    assert_int_equal(result.rc, count + 1);
+    assert_non_null(strstr(text_of(&result.tasks), "{\"id\":\"task-2-2\",\"command\":\"second\"}"));
+    assert_non_null(strstr(text_of(&result.tasks), "{\"id\":\"task-2\",\"command\":\"last\"}"));
+    at = stpcpy(text, "{\"id\":\"t2\",\"command\":\"y\"}\n {\"id\":\"z\",\"comand\":\"y\", ]");
+    assert_int_equal(write(fd, text, (size_t)(at - text)), at - text);
+    close(fd);
+    clear_result();
+    result.rc = taskfile_read(path, &config, &ops, &result.err);
+    assert_int_equal(result.rc, PILOT_EINVAL);
+    check(strstr(result.err.text, ":20002: task 't2': duplicate id, first used on line 3;") != NULL,
+          path, "duplicate");
+    check(strstr(result.err.text, ":20003:26: task number 20003: not valid JSON") != NULL, path,
+          "JSON");
+    remove(path);
+    free(blanks);
+    free(text);
+}
+
+static void test_texts_were_read_in_portions_too(void **state)
+{
+    (void)state;
+    assert_true(in_portions > 20);
+}
+
 static int refuse_second(void *arg, const struct task_spec *spec, unsigned line,
                          struct pilot_error *err)
 {
@@ -403,6 +447,8 @@ int main(void)
         cmocka_unit_test(test_cut_at_every_byte),
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_suggestions),
+        cmocka_unit_test(test_a_large_file_of_lines_is_read_through_a_window),
+        cmocka_unit_test(test_texts_were_read_in_portions_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, finish);
