@@ -55,6 +55,7 @@
 #include "common/room.h"
 #include "launch/cpubind.h"
 #include "launch/memguard.h"
+#include "launch/oomscore.h"
 #include "launch/plan.h"
 #include "launch/pump.h"
 #include "launch/spawn.h"
@@ -76,8 +77,7 @@ struct slot {
     pid_t self;
     const struct wire_config *config;
     const struct memcg *group;
-    char oom_score[SPAWN_OOM_SCORE_MAX]; /* "": that of the slot is high enough */
-    int64_t now_ms;                      /* of this turn, monotonic */
+    int64_t now_ms; /* of this turn, monotonic */
 
     unsigned begun; /* attempts */
 
@@ -105,6 +105,7 @@ struct slot {
     struct buf out;
     struct plan plan;
     struct cpubind cpus;
+    struct oomscore oom_score;
     struct taskdir *dir; /* one of ... */
     struct taskdir dirs[2];
     struct pump pump;         /* open only for a task with max_output, or whose output is packed */
@@ -500,8 +501,7 @@ static bool start(struct slot *s, const struct launch_request *req)
     memguard_begin(&s->guard, s->group, req->memory);
     if (s->guard.group.procs_fd > 0)
         spec.group_fd = s->guard.group.procs_fd;
-    if (req->stdio_fd == 0 && s->oom_score[0] != '\0')
-        spec.oom_score = s->oom_score;
+    oomscore_apply(&s->oom_score, req->stdio_fd == 0);
     s->main_pid = s->leader = spawn_task(&spec, s->report);
     if (s->main_pid == 0)
         spawn_describe(s->report, res->message, sizeof(res->message));
@@ -761,7 +761,7 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = s->next_ms = NEVER;
     buf_init(&s->next);
     memguard_init(&s->guard);
-    spawn_oom_score(s->oom_score);
+    oomscore_init(&s->oom_score);
     taskdir_init(&s->dirs[0]);
     taskdir_init(&s->dirs[1]);
     s->dir = &s->dirs[0];

@@ -107,22 +107,12 @@ static void child_close_rest(void)
 #endif
 }
 
-/* Before the program is there: the kernel charges memory to the group of whoever executes it. Both
- * may fail: the slot watches a task that is outside, and without the score the kernel chooses by
- * size alone. */
+/* Before the program is there: the kernel charges memory to the group of whoever executes it. It
+ * may fail: the slot watches a task that is outside. */
 static void child_join(const struct spawn_spec *spec, struct spawn_report *report)
 {
-    int fd;
-
     if (spec->group_fd > 0 && write(spec->group_fd, "0", 1) < 0)
         report->outside = true;
-    if (spec->oom_score == NULL)
-        return;
-    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)!write(fd, spec->oom_score, strlen(spec->oom_score));
-    close(fd);
 }
 
 _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_report *report,
@@ -174,21 +164,6 @@ pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
     }
     report->stage = SPAWN_FORK;
     return 0;
-}
-
-#define OOM_SCORE 500 /* when the node has no memory left, tasks end, and not the pilot */
-
-/* Only ever more than ours: for less one has to be root. */
-void spawn_oom_score(char text[SPAWN_OOM_SCORE_MAX])
-{
-    FILE *f = fopen("/proc/self/oom_score_adj", "re");
-    int score = 0;
-
-    text[0] = '\0';
-    if (f != NULL && fscanf(f, "%d", &score) == 1 && score < OOM_SCORE)
-        snprintf(text, SPAWN_OOM_SCORE_MAX, "%d", OOM_SCORE);
-    if (f != NULL)
-        fclose(f);
 }
 
 void spawn_describe(const struct spawn_report *report, char *dst, size_t size)

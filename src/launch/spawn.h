@@ -14,7 +14,6 @@ struct spawn_spec {
     const char *path; /* where a name without '/' is looked for */
     const char *cwd;
     const char *stdin_path; /* opened before the change to cwd; NULL: /dev/null */
-    const char *oom_score;  /* for /proc/self/oom_score_adj; NULL: as it is */
     int group_fd;           /* "0" written here moves the process into its control group; 0: none */
     int in_fd;              /* in place of stdin_path; 0: none */
     int out_fd;
@@ -35,10 +34,6 @@ struct spawn_report {
 
 /* NULL when memory is short. Never freed: it lives as long as the slot. */
 struct spawn_report *spawn_report_create(void);
-
-/* The oom_score of tasks that this process starts; "": its own is high enough. */
-#define SPAWN_OOM_SCORE_MAX 8
-void spawn_oom_score(char text[SPAWN_OOM_SCORE_MAX]);
 
 /* Starts it: the pid, or 0 when there could be no process, with the reason in report. */
 pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report);

@@ -2,7 +2,7 @@
 /* The limit of a task's memory: every case twice, by a control group (left out where none can be
  * made) and by looking at the processes (with the groups taken out of sight); which files of the
  * kernel are read for that; and who ends when a node has none left. */
-#include "launch_helpers.h"
+#include "launch_talk.h"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -326,8 +326,29 @@ static void tasks_go_before_the_pilot(void **state)
         skip();
     assert_int_equal(finish(f, "t", "cat /proc/self/oom_score_adj").exit_code, 0);
     assert_string_equal(out_of(f, "t"), "500\n");
-    assert_int_equal(score_of(await_named("pilot-slot")), own);
+    assert_int_equal(score_of(await_named("pilot-slot")), 500); /* as what it starts */
     assert_int_equal(score_of(await_named("pilot-guardian")), own);
+    assert_int_equal(score_of(getpid()), own);
+}
+
+/* In the slot that has just run a task, and the other way round. */
+static void a_program_that_talks_stays_with_the_pilot(void **state)
+{
+    struct launch_request req = request("hook", "cat /proc/self/oom_score_adj");
+    struct fixture *f = *state;
+    char want[16];
+    struct talk t;
+
+    if (score_of(getpid()) >= 500)
+        skip();
+    snprintf(want, sizeof(want), "%d\n", score_of(getpid()));
+    assert_int_equal(finish(f, "t", "/bin/true").exit_code, 0);
+    t = talk_with(f->l, &req);
+    assert_string_equal(read_all(t.io), want);
+    assert_int_equal(end_of(f, 1).exit_code, 0);
+    hang_up(&t);
+    assert_int_equal(finish(f, "u", "cat /proc/self/oom_score_adj").exit_code, 0);
+    assert_string_equal(out_of(f, "u"), "500\n");
 }
 
 /* ---- What the kernel says -------------------------------------------------------------------- */
@@ -482,6 +503,7 @@ int main(int argc, char **argv)
         T(version_2_hands_the_controller_down_or_is_left_alone),
         T(children_are_found_without_a_look_at_everybody),
         T(tasks_go_before_the_pilot),
+        T(a_program_that_talks_stays_with_the_pilot),
         GROUP(one_that_takes_too_much_is_killed_for_it),
         GROUP(all_its_processes_count_and_all_are_killed),
         GROUP(what_it_shares_counts_once),
