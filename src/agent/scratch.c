@@ -5,7 +5,9 @@
  * attempt.
  *
  * Must cost nothing to tasks that have no such files: Open MPI makes the directory itself, and at
- * the end of any other task one system call finds that it is not there.
+ * the end of any other task one look at the count of links of the directory above finds that there
+ * is none, for any task; to look for one by its name costs several times that. Only tmpfs is
+ * believed: other file systems do not count, or count late.
  *
  * A directory is alive as long as somebody has a lock on the file "lock" in it; that ends with the
  * process, however it ends. What is not alive goes when a pilot with the same node directory
@@ -16,11 +18,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "agent/note.h"
@@ -32,6 +37,7 @@ struct scratch {
     char *note;     /* NODE_DIR/scratch */
     char path[256]; /* absolute; "": not made */
     int lock_fd;
+    int count_fd; /* of path, if its count of links is that of its directories; else -1 */
 };
 
 /* ---- Removing -------------------------------------------------------------------------------- */
@@ -84,6 +90,19 @@ static void remove_left(const char *note)
     close(fd);
 }
 
+/* A descriptor for counting the directories in it; -1: those cannot be counted. */
+static int open_counted(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct statfs fs;
+
+    if (fd >= 0 && (fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 /* ---- Making ---------------------------------------------------------------------------------- */
 
 static int make_below(struct scratch *s, const char *base, struct pilot_error *err)
@@ -101,6 +120,7 @@ static int make_below(struct scratch *s, const char *base, struct pilot_error *e
     s->lock_fd = lock_dir(s->path, O_CREAT | O_EXCL);
     if (s->lock_fd < 0)
         return err_set_errno(err, PILOT_EIO, errno, "cannot lock '%s/lock'", s->path);
+    s->count_fd = open_counted(s->path);
     return 0;
 }
 
@@ -114,7 +134,7 @@ int scratch_create(struct scratch **out, const char *node_dir, struct pilot_erro
         free(s);
         return err_set(err, PILOT_ENOMEM, "out of memory");
     }
-    s->lock_fd = -1;
+    s->lock_fd = s->count_fd = -1;
     remove_left(s->note);
     /* Shared memory is what most of it is: on a disk it would be slow. */
     rc = make_below(s, "/dev/shm", err);
@@ -138,10 +158,20 @@ const char *scratch_path(const struct scratch *s, uint64_t key, char *path, size
     return path;
 }
 
+/* Its own two links, and one more for each directory in it. */
+static bool is_empty(const struct scratch *s)
+{
+    struct stat st;
+
+    return s->count_fd >= 0 && fstat(s->count_fd, &st) == 0 && st.st_nlink == 2;
+}
+
 void scratch_clear(const struct scratch *s, uint64_t key)
 {
     char path[sizeof(s->path) + 32];
 
+    if (s == NULL || is_empty(s))
+        return;
     if (scratch_path(s, key, path, sizeof(path)) != NULL && rmdir(path) < 0 && errno != ENOENT)
         remove_tree(path);
 }
@@ -156,6 +186,8 @@ void scratch_destroy(struct scratch *s)
     }
     if (s->lock_fd >= 0)
         close(s->lock_fd);
+    if (s->count_fd >= 0)
+        close(s->count_fd);
     free(s->note);
     free(s);
 }
