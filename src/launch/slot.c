@@ -498,6 +498,8 @@ static bool start(struct slot *s, const struct launch_request *req)
         snprintf(res->message, sizeof(res->message), "cannot start: out of memory");
         return false;
     }
+    if (req->cwd == NULL && !has_files(req))
+        spec.cwd_fd = s->dir->workdir_fd; /* it is open anyway: no walk along its path */
     memguard_begin(&s->guard, s->group, req->memory);
     if (s->guard.group.procs_fd > 0)
         spec.group_fd = s->guard.group.procs_fd;

@@ -128,7 +128,7 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
         child_fail(report, SPAWN_OUTPUT, errno, "output files");
     child_stdin(spec, report);
     child_join(spec, report);
-    if (chdir(spec->cwd) < 0)
+    if ((spec->cwd_fd > 0 ? fchdir(spec->cwd_fd) : chdir(spec->cwd)) < 0)
         child_fail(report, SPAWN_CWD, errno, spec->cwd);
     child_close_rest();
     sigemptyset(&none);

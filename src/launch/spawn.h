@@ -14,6 +14,7 @@ struct spawn_spec {
     const char *path; /* where a name without '/' is looked for */
     const char *cwd;
     const char *stdin_path; /* opened before the change to cwd; NULL: /dev/null */
+    int cwd_fd;             /* of cwd, which then serves for messages only; 0: it is not open */
     int group_fd;           /* "0" written here moves the process into its control group; 0: none */
     int in_fd;              /* in place of stdin_path; 0: none */
     int out_fd;

@@ -205,6 +205,26 @@ static void working_directory(void **state)
     assert_string_equal(out_of(f, "t"), "/usr\n");
 }
 
+/* Without files of its own a task runs in the work directory, unless it names another. */
+static void where_a_task_without_files_runs(void **state)
+{
+    struct fixture *f = *state;
+    struct launch_request req = request("t", NULL);
+    char command[256];
+    char want[256];
+
+    snprintf(command, sizeof(command), "/bin/pwd > %s/where", f->workdir);
+    req.command = command;
+    for (int i = 0; i < 3; i++) {
+        req.output = i < 2 ? PILOT_OUTPUT_NONE : PILOT_OUTPUT_FILES;
+        req.cwd = i == 1 ? "/" : NULL;
+        assert_int_equal(finish_request(f, &req).exit_code, 0);
+        snprintf(want, sizeof(want), "%s%s\n", req.cwd != NULL ? req.cwd : f->workdir,
+                 i == 2 ? "/t" : "");
+        assert_string_equal(content(f, "where"), want);
+    }
+}
+
 /* The list of CPUs that a task may use, as the kernel prints it. */
 static const char *cpus_of_task(struct fixture *f, const char *cpus)
 {
@@ -627,6 +647,7 @@ int main(int argc, char **argv)
         T(a_fifo_as_stdin_does_not_hold_up_the_slot),
         T(environment),
         T(working_directory),
+        T(where_a_task_without_files_runs),
         T(cpus),
         T(impossible_cpus_are_a_spawn_error),
         T(a_task_inherits_nothing_of_the_pilot),
