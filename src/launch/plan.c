@@ -31,7 +31,8 @@ static size_t set_entry(char **env, size_t n, char *entry)
     size_t name = strcspn(entry, "=") + 1;
 
     for (size_t i = 0; i < n; i++) {
-        if (env[i][0] == entry[0] && strncmp(env[i], entry, name) == 0) {
+        /* Two bytes first: many names begin alike, but few with both. */
+        if (env[i][0] == entry[0] && env[i][1] == entry[1] && strncmp(env[i], entry, name) == 0) {
             env[i] = entry;
             return n;
         }
@@ -43,9 +44,10 @@ static size_t set_entry(char **env, size_t n, char *entry)
 /* "PWD=" and the absolute form of dir; NULL when memory is short. */
 static char *make_pwd(struct plan *p, const char *dir)
 {
-    char here[4096] = "";
+    char here[4096];
     size_t need;
 
+    here[0] = '\0'; /* no more of it: this is done for each task */
     if (dir[0] != '/' && getcwd(here, sizeof(here)) == NULL)
         here[0] = '\0';
     if (here[0] != '\0' && strcmp(dir, ".") == 0)
@@ -59,8 +61,9 @@ static char *make_pwd(struct plan *p, const char *dir)
         p->pwd = pwd;
         p->pwd_cap = need;
     }
-    snprintf(p->pwd, p->pwd_cap, "PWD=%s%s%s", here, here[0] != '\0' && dir[0] != '\0' ? "/" : "",
-             dir);
+    stpcpy(
+        stpcpy(stpcpy(stpcpy(p->pwd, "PWD="), here), here[0] != '\0' && dir[0] != '\0' ? "/" : ""),
+        dir);
     return p->pwd;
 }
 
