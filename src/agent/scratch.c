@@ -6,7 +6,7 @@
  *
  * Must cost nothing to tasks that have no such files: Open MPI makes the directory itself, and at
  * the end of any other task one look at the count of links of the directory above finds that there
- * is none, for any task; to look for one by its name costs several times that. Only tmpfs is
+ * is none, for any task; to look for one by its name costs three times that. Only tmpfs is
  * believed: other file systems do not count, or count late.
  *
  * A directory is alive as long as somebody has a lock on the file "lock" in it; that ends with the
