@@ -13,7 +13,8 @@
 
 void actions_store_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)
 {
-    store_attempt_started(h->store, id, attempt, h->nodes[node].name, clock_wall_ms());
+    store_attempt_started(h->store, id, head_task_id(h, id), attempt, h->nodes[node].name,
+                          clock_wall_ms());
 }
 
 static void tell_start(struct head *h, task_id_t id, node_id_t node, unsigned attempt)

@@ -194,14 +194,18 @@ enum op_kind {
 };
 #define OP_TEXTS 3
 
-/* One queued change. Its texts lie behind it, each with a NUL. */
+/* One queued change. Only as much of the union as its kind has is there; the texts lie behind that,
+ * each with a NUL. Two of them are written and read for each task that runs, in memory that is in
+ * no cache: they are to be small. */
 struct op {
-    size_t size; /* of all, a multiple of the alignment */
-    enum op_kind kind;
+    size_t size;    /* of all, a multiple of the alignment */
+    uint8_t kind;   /* enum op_kind */
+    uint8_t status; /* enum task_status */
+    bool tell;      /* ENDED, STATUS: this end is to be told to the hook */
+    uint8_t texts;  /* where they begin, from the beginning of the op */
     task_id_t task;
     uint32_t attempt;
-    enum task_status status;
-    bool tell; /* ENDED, STATUS: this end is to be told to the hook */
+    uint32_t len[OP_TEXTS];
     union {
         struct {
             uint32_t cores;
@@ -211,7 +215,7 @@ struct op {
         } spec; /* PUT, REPLACE; texts: id, command, JSON */
         struct {
             int64_t start_wall_ms;
-        } started; /* texts: node */
+        } started; /* texts: node, id */
         struct {
             enum attempt_reason reason;
             int exit_code;
@@ -227,9 +231,16 @@ struct op {
         } ended; /* texts: node, cpus, message */
         enum store_trial trial;
     } u; /* STATUS: texts: why. ANSWERED, TRIAL: none. META: texts: key, value */
-    size_t len[OP_TEXTS];
-    const char *text[OP_TEXTS];
 };
+
+static inline const char *op_text(const struct op *op, int i)
+{
+    const char *text = (const char *)op + op->texts;
+
+    for (int before = 0; before < i; before++)
+        text += op->len[before] + 1;
+    return text;
+}
 
 struct block {
     struct block *next; /* valid once the queue has gone on to the next block */
@@ -263,6 +274,8 @@ enum statement {
     ST_START_TASK,
     ST_END_ATTEMPT,
     ST_END_TASK,
+    ST_PLAIN_ATTEMPT,
+    ST_PLAIN_TASK,
     ST_STATUS,
     ST_ANSWERED,
     ST_TRIAL,

@@ -67,18 +67,38 @@ static void out_of_memory(struct store *s)
     store_fail(s, &err);
 }
 
+/* How much of a struct op a change of this kind has. */
+static size_t head_bytes(enum op_kind kind)
+{
+    static const size_t of_union[] = {
+        [OP_PUT] = sizeof(((struct op *)0)->u.spec),
+        [OP_REPLACE] = sizeof(((struct op *)0)->u.spec),
+        [OP_STARTED] = sizeof(((struct op *)0)->u.started),
+        [OP_ENDED] = sizeof(((struct op *)0)->u.ended),
+        [OP_STATUS] = 0,
+        [OP_ANSWERED] = 0,
+        [OP_TRIAL] = sizeof(((struct op *)0)->u.trial),
+        [OP_META] = 0,
+    };
+
+    return offsetof(struct op, u) + of_union[kind];
+}
+
 /* Room for an op with texts of these lengths, which are set; NULL when the store has failed. */
 static struct op *append(struct store *s, enum op_kind kind, task_id_t task,
                          const size_t len[OP_TEXTS])
 {
-    const size_t align = _Alignof(max_align_t);
-    size_t size = sizeof(struct op) + len[0] + len[1] + len[2] + OP_TEXTS;
+    const size_t align = _Alignof(struct op);
+    size_t texts = head_bytes(kind);
+    size_t size = texts + len[0] + len[1] + len[2] + OP_TEXTS;
     struct block *b = s->tail.block;
     struct op *op;
     char *text;
 
     if (atomic_load(&s->failed))
         return NULL;
+    for (int i = 0; i < OP_TEXTS; i++)
+        BUG_ON(len[i] >= UINT32_MAX);
     size = (size + align - 1) / align * align;
     if (b->cap - s->tail.used < size) {
         struct block *fresh = block_new(size);
@@ -95,12 +115,12 @@ static struct op *append(struct store *s, enum op_kind kind, task_id_t task,
     op = (struct op *)(b->data + s->tail.used);
     s->tail.used += size;
     op->size = size;
-    op->kind = kind;
+    op->kind = (uint8_t)kind;
     op->task = task;
-    text = (char *)(op + 1);
+    op->texts = (uint8_t)texts;
+    text = (char *)op + texts;
     for (int i = 0; i < OP_TEXTS; i++) {
-        op->len[i] = len[i];
-        op->text[i] = text;
+        op->len[i] = (uint32_t)len[i];
         text[len[i]] = '\0';
         text += len[i] + 1;
     }
@@ -109,7 +129,7 @@ static struct op *append(struct store *s, enum op_kind kind, task_id_t task,
 
 static void set_text(struct op *op, int i, const char *text)
 {
-    memcpy((char *)op->text[i], text, op->len[i]);
+    memcpy((char *)op_text(op, i), text, op->len[i]);
 }
 
 static size_t length(const char *s)
@@ -169,7 +189,7 @@ static void append_spec(struct store *s, enum op_kind kind, task_id_t task,
 
     if (op == NULL)
         return;
-    op->status = status;
+    op->status = (uint8_t)status;
     op->u.spec.cores = spec->cores;
     op->u.spec.priority = spec->priority;
     op->u.spec.max_retries = spec->max_retries;
@@ -178,7 +198,7 @@ static void append_spec(struct store *s, enum op_kind kind, task_id_t task,
     op->u.spec.memory = spec->memory;
     set_text(op, 0, spec->id);
     if (spec->argv != NULL)
-        queue_join_arguments(spec->argv, (char *)op->text[1]);
+        queue_join_arguments(spec->argv, (char *)op_text(op, 1));
     else if (spec->command != NULL)
         set_text(op, 1, spec->command);
     set_text(op, 2, spec_json);
@@ -196,10 +216,10 @@ void store_replace_task(struct store *s, task_id_t task, const struct task_spec 
     append_spec(s, OP_REPLACE, task, spec, spec_json, TASK_PENDING);
 }
 
-void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, const char *node,
-                           int64_t start_wall_ms)
+void store_attempt_started(struct store *s, task_id_t task, const char *id, unsigned attempt,
+                           const char *node, int64_t start_wall_ms)
 {
-    const size_t len[OP_TEXTS] = {strlen(node)};
+    const size_t len[OP_TEXTS] = {strlen(node), strlen(id)};
     struct op *op = append(s, OP_STARTED, task, len);
 
     if (op == NULL)
@@ -208,6 +228,7 @@ void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, co
     op->status = TASK_RUNNING;
     op->u.started.start_wall_ms = start_wall_ms;
     set_text(op, 0, node);
+    set_text(op, 1, id);
 }
 
 void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, const char *node,
@@ -220,7 +241,7 @@ void store_attempt_ended(struct store *s, task_id_t task, unsigned attempt, cons
     if (op == NULL)
         return;
     op->attempt = attempt;
-    op->status = status;
+    op->status = (uint8_t)status;
     op->tell = tell;
     op->u.ended.reason = result->reason;
     op->u.ended.exit_code = result->exit_code;
@@ -248,7 +269,7 @@ void store_task_status(struct store *s, task_id_t task, enum task_status status,
 
     if (op == NULL)
         return;
-    op->status = status;
+    op->status = (uint8_t)status;
     op->tell = tell;
     set_text(op, 0, why ? why : "");
 }

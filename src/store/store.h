@@ -140,9 +140,10 @@ void store_put_task(struct store *s, task_id_t task, const struct task_spec *spe
 /* Same task, new content (--rerun-changed): status becomes pending, counts start again. */
 void store_replace_task(struct store *s, task_id_t task, const struct task_spec *spec,
                         const char *spec_json);
-/* An attempt starts: a row in attempts, task running. */
-void store_attempt_started(struct store *s, task_id_t task, unsigned attempt, const char *node,
-                           int64_t start_wall_ms);
+/* An attempt starts: a row in attempts, task running. id: that of the task, which the row has too.
+ */
+void store_attempt_started(struct store *s, task_id_t task, const char *id, unsigned attempt,
+                           const char *node, int64_t start_wall_ms);
 /* An attempt has ended; the task is now `status` (pending when it will be retried). cpus: the
  * pinned set, "" if not pinned. A start_wall_ms of 0 leaves the start as store_attempt_started gave
  * it. Fills exit_code, node, started_at, finished_at, reason of the task too, and counts a failure

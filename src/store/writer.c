@@ -27,7 +27,8 @@
 #define PASS_BLOCKS 16
 #define LARGE_BLOCKS 256 /* a transaction of so many is one of very many new tasks */
 
-/* ?1 is always the number of the task. */
+/* ?1 is the number of the task; where only a row of attempts is written, and the start gives its
+ * id, that. */
 static const char *const statements[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
@@ -42,7 +43,7 @@ static const char *const statements[ST_COUNT] = {
                    " trial = NULL WHERE seq = ?1",
     [ST_FORGET] = "DELETE FROM attempts WHERE id = (SELECT id FROM tasks WHERE seq = ?1)",
     [ST_START_ATTEMPT] = "INSERT OR REPLACE INTO attempts (id, attempt, node, started_at)"
-                         " SELECT id, ?2, ?3, ?4 FROM tasks WHERE seq = ?1",
+                         " VALUES (?1, ?2, ?3, ?4)",
     [ST_START_TASK] = "UPDATE tasks SET status = 'running', attempts = ?2, node = ?3,"
                       " started_at = ?4, finished_at = NULL, exit_code = NULL, reason = NULL"
                       " WHERE seq = ?1",
@@ -67,6 +68,14 @@ static const char *const statements[ST_COUNT] = {
                     " told = ?11, trial = NULL,"
                     " suspicion = CASE WHEN ?12 THEN suspicion END"
                     " WHERE seq = ?1",
+    /* The two of nearly every task: start and end in one pass, exit code 0, nothing out of the way.
+     * What is not named is NULL. */
+    [ST_PLAIN_ATTEMPT] = "INSERT OR REPLACE INTO attempts (id, attempt, node, started_at,"
+                         " finished_at, exit_code, reason, cpus, user_seconds, sys_seconds,"
+                         " max_rss_kib) VALUES (?1, ?2, ?3, ?4, ?5, 0, 'exit', ?6, ?7, ?8, ?9)",
+    [ST_PLAIN_TASK] = "UPDATE tasks SET attempts = ?2, node = ?3, started_at = ?4,"
+                      " finished_at = ?5, exit_code = 0, reason = 'exit', status = 'completed',"
+                      " told = NULL, trial = NULL, suspicion = NULL WHERE seq = ?1",
     /* Node, times and exit code stay those of the last attempt. */
     [ST_STATUS] = "UPDATE tasks SET status = ?2, reason = ?3, told = ?4,"
                   " failures = CASE ?2 WHEN 'pending' THEN 0 ELSE failures END,"
@@ -234,14 +243,14 @@ static int write_spec(struct store *s, enum statement st, const struct op *op,
     sqlite3_stmt *stmt = s->writer.stmt[st];
 
     sqlite3_bind_int64(stmt, 1, op->task);
-    sql_bind_text(stmt, 2, op->text[0], op->len[0]);
-    bind_word(stmt, 3, task_status_name(op->status));
+    sql_bind_text(stmt, 2, op_text(op, 0), op->len[0]);
+    bind_word(stmt, 3, task_status_name((enum task_status)op->status));
     sqlite3_bind_int64(stmt, 4, op->u.spec.cores);
     sqlite3_bind_int64(stmt, 5, op->u.spec.priority);
     sqlite3_bind_int64(stmt, 6, op->u.spec.max_retries);
     sql_bind_ms(stmt, 7, op->u.spec.timeout_ms);
-    sql_bind_text(stmt, 8, op->text[1], op->len[1]);
-    sql_bind_text(stmt, 9, op->text[2], op->len[2]);
+    sql_bind_text(stmt, 8, op_text(op, 1), op->len[1]);
+    sql_bind_text(stmt, 9, op_text(op, 2), op->len[2]);
     sql_bind_ms(stmt, 10, op->u.spec.estimate_ms);
     bind_amount(stmt, 11, op->u.spec.memory);
     return run_on_task(s, st, op, err);
@@ -259,19 +268,21 @@ static int write_replace(struct store *s, const struct op *op, struct pilot_erro
 
 static int write_started(struct store *s, const struct op *op, struct pilot_error *err)
 {
-    static const enum statement both[] = {ST_START_ATTEMPT, ST_START_TASK};
-    int rc = 0;
+    sqlite3_stmt *attempt = s->writer.stmt[ST_START_ATTEMPT];
+    sqlite3_stmt *task = s->writer.stmt[ST_START_TASK];
+    int rc;
 
-    for (int i = 0; rc == 0 && i < 2; i++) {
-        sqlite3_stmt *stmt = s->writer.stmt[both[i]];
+    sql_bind_text(attempt, 1, op_text(op, 1), op->len[1]);
+    sqlite3_bind_int64(task, 1, op->task);
+    for (int i = 0; i < 2; i++) {
+        sqlite3_stmt *stmt = i == 0 ? attempt : task;
 
-        sqlite3_bind_int64(stmt, 1, op->task);
         sqlite3_bind_int64(stmt, 2, op->attempt);
-        sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+        sql_bind_text(stmt, 3, op_text(op, 0), op->len[0]);
         sql_bind_ms(stmt, 4, op->u.started.start_wall_ms);
-        rc = run_on_task(s, both[i], op, err);
     }
-    return rc;
+    rc = run(s, ST_START_ATTEMPT, err);
+    return rc < 0 ? rc : run_on_task(s, ST_START_TASK, op, err);
 }
 
 /* 0: the hook is still to be told. NULL: it is not, above all when the task will run again. */
@@ -315,7 +326,7 @@ static void bind_end(sqlite3_stmt *stmt, const struct op *op, int64_t start_wall
 {
     sqlite3_bind_int64(stmt, 1, op->task);
     sqlite3_bind_int64(stmt, 2, op->attempt);
-    sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+    sql_bind_text(stmt, 3, op_text(op, 0), op->len[0]);
     sql_bind_ms(stmt, 4, start_wall_ms);
     sql_bind_ms(stmt, 5, op->u.ended.end_wall_ms);
     if (op->u.ended.exit_code >= 0)
@@ -348,7 +359,7 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     int rc;
 
     bind_end(attempt, op, start_wall_ms);
-    sql_bind_text(attempt, 8, op->text[1], op->len[1]);
+    sql_bind_text(attempt, 8, op_text(op, 1), op->len[1]);
     if (op->u.ended.signal > 0)
         sqlite3_bind_int(attempt, 9, op->u.ended.signal);
     else
@@ -356,13 +367,13 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     sqlite3_bind_double(attempt, 10, (double)op->u.ended.user_us / 1e6);
     sqlite3_bind_double(attempt, 11, (double)op->u.ended.sys_us / 1e6);
     sqlite3_bind_int64(attempt, 12, op->u.ended.max_rss_kib);
-    sql_bind_text(attempt, 13, op->text[2], op->len[2]);
+    sql_bind_text(attempt, 13, op_text(op, 2), op->len[2]);
     bind_amount(attempt, 14, op->u.ended.output_dropped);
     bind_pack(attempt, op);
     if ((rc = run_on_task(s, ST_END_ATTEMPT, op, err)) < 0)
         return rc;
     bind_end(task, op, start_wall_ms);
-    bind_word(task, 8, task_status_name(op->status));
+    bind_word(task, 8, task_status_name((enum task_status)op->status));
     sqlite3_bind_int(task, 9, is_failure(op));
     sqlite3_bind_int(task, 10, op->u.ended.reason == REASON_LOST);
     bind_told(task, 11, op);
@@ -370,13 +381,47 @@ static int write_ended(struct store *s, const struct op *op, int64_t start_wall_
     return run_on_task(s, ST_END_TASK, op, err);
 }
 
+/* Is there no more to say of this end than what the plain statements write? */
+static bool is_plain(const struct op *op)
+{
+    return op->status == TASK_COMPLETED && op->u.ended.reason == REASON_EXIT &&
+           op->u.ended.exit_code == 0 && op->u.ended.signal <= 0 && !op->tell &&
+           op->u.ended.output_dropped == 0 && !op->u.ended.packed && op->len[2] == 0;
+}
+
+/* A plain end, and its start that was held back: neither has a row yet that would be wanted. */
+static int write_plain(struct store *s, const struct op *start, const struct op *op,
+                       int64_t start_wall_ms, struct pilot_error *err)
+{
+    sqlite3_stmt *attempt = s->writer.stmt[ST_PLAIN_ATTEMPT];
+    sqlite3_stmt *task = s->writer.stmt[ST_PLAIN_TASK];
+    int rc;
+
+    sql_bind_text(attempt, 1, op_text(start, 1), start->len[1]);
+    sqlite3_bind_int64(task, 1, op->task);
+    for (int i = 0; i < 2; i++) {
+        sqlite3_stmt *stmt = i == 0 ? attempt : task;
+
+        sqlite3_bind_int64(stmt, 2, op->attempt);
+        sql_bind_text(stmt, 3, op_text(op, 0), op->len[0]);
+        sql_bind_ms(stmt, 4, start_wall_ms);
+        sql_bind_ms(stmt, 5, op->u.ended.end_wall_ms);
+    }
+    sql_bind_text(attempt, 6, op_text(op, 1), op->len[1]);
+    sqlite3_bind_double(attempt, 7, (double)op->u.ended.user_us / 1e6);
+    sqlite3_bind_double(attempt, 8, (double)op->u.ended.sys_us / 1e6);
+    sqlite3_bind_int64(attempt, 9, op->u.ended.max_rss_kib);
+    rc = run(s, ST_PLAIN_ATTEMPT, err);
+    return rc < 0 ? rc : run_on_task(s, ST_PLAIN_TASK, op, err);
+}
+
 static int write_status(struct store *s, const struct op *op, struct pilot_error *err)
 {
     sqlite3_stmt *stmt = s->writer.stmt[ST_STATUS];
 
     sqlite3_bind_int64(stmt, 1, op->task);
-    bind_word(stmt, 2, task_status_name(op->status));
-    sql_bind_text(stmt, 3, op->text[0], op->len[0]);
+    bind_word(stmt, 2, task_status_name((enum task_status)op->status));
+    sql_bind_text(stmt, 3, op_text(op, 0), op->len[0]);
     bind_told(stmt, 4, op);
     return run_on_task(s, ST_STATUS, op, err);
 }
@@ -402,8 +447,8 @@ static int write_trial(struct store *s, const struct op *op, struct pilot_error 
 
 static int write_meta(struct store *s, const struct op *op, struct pilot_error *err)
 {
-    sql_bind_text(s->writer.stmt[ST_META], 1, op->text[0], op->len[0]);
-    sql_bind_text(s->writer.stmt[ST_META], 2, op->text[1], op->len[1]);
+    sql_bind_text(s->writer.stmt[ST_META], 1, op_text(op, 0), op->len[0]);
+    sql_bind_text(s->writer.stmt[ST_META], 2, op_text(op, 1), op->len[1]);
     return run(s, ST_META, err);
 }
 
@@ -419,10 +464,12 @@ static int write_op(struct store *s, const struct op *op, struct pilot_error *er
     if (start != NULL && op->kind == OP_ENDED && op->attempt == start->attempt) {
         if (start_wall_ms <= 0)
             start_wall_ms = start->u.started.start_wall_ms;
+        if (is_plain(op))
+            return write_plain(s, start, op, start_wall_ms, err);
     } else if (start != NULL && (rc = write_started(s, start, err)) < 0) {
         return rc;
     }
-    switch (op->kind) {
+    switch ((enum op_kind)op->kind) {
     case OP_PUT:
         return write_spec(s, ST_PUT, op, err);
     case OP_REPLACE:

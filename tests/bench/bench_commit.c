@@ -60,7 +60,8 @@ static double one_round(const char *path, const char *synchronous, unsigned comm
     wait_for(s, store_barrier(s));
     begin_us = clock_mono_us();
     for (unsigned i = 0; i < commits; i++) {
-        store_attempt_started(s, i, 1, "node", 1);
+        snprintf(spec.id, 16, "t%u", i);
+        store_attempt_started(s, i, spec.id, 1, "node", 1);
         store_attempt_ended(s, i, 1, "node", "0", &result, TASK_COMPLETED, false);
         wait_for(s, store_barrier(s));
     }

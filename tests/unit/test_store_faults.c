@@ -24,7 +24,7 @@ static void put_group(struct store *s, unsigned n)
     if (n > 1)
         store_event_answered(s, n - 2);
     put(s, n, id);
-    store_attempt_started(s, n, 1, "n1", 1000000);
+    store_attempt_started(s, n, id, 1, "n1", 1000000);
     if (n > 0)
         end_and_tell(s, n - 1, 1, REASON_EXIT, 0, TASK_COMPLETED, true);
     store_put_meta(s, "last", text);
@@ -276,7 +276,7 @@ static void a_long_transaction_is_done_again(void **state)
     for (unsigned i = 0; i < TASKS; i++) {
         snprintf(id, sizeof(id), "t%u", i);
         put(s, i, id);
-        store_attempt_started(s, i, 1, "n1", 1000000);
+        store_attempt_started(s, i, id, 1, "n1", 1000000);
         if (i % 2 == 0)
             end(s, i, 1, REASON_EXIT, 0, TASK_COMPLETED);
     }

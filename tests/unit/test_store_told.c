@@ -106,7 +106,7 @@ static void a_task_that_runs_again_has_nothing_to_tell(void **state)
     commit(s);
     assert_string_equal(query("SELECT told FROM tasks"), "-\n-\n-\n");
     for (task_id_t i = 0; i < 3; i++) {
-        store_attempt_started(s, i, 2, "n1", 1000000);
+        store_attempt_started(s, i, (char[2]){(char)('a' + (int)i), '\0'}, 2, "n1", 1000000);
         end_and_tell(s, i, 2, REASON_EXIT, 0, TASK_COMPLETED, i > 0);
     }
     commit(s);
