@@ -26,6 +26,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/quick.h"
 #include "common/room.h"
 #include "common/strmap.h"
 #include "proto/msg.h"
@@ -84,7 +85,7 @@ static void report_end(struct agent *a, task_id_t task, uint32_t attempt, const 
 {
     struct msg_ended m = {.task = task, .attempt = attempt, .result = *result};
 
-    snprintf(m.cpus, sizeof(m.cpus), "%s", cpus);
+    (void)quick_concat(m.cpus, sizeof(m.cpus), (const char *const[]){cpus, NULL});
     msg_put_ended(&a->out, &m);
 }
 
@@ -141,10 +142,10 @@ static const char *xml_for(struct agent *a, const char *list, char *path, size_t
     struct pilot_error err;
     char *key;
 
-    if (!a->pin || list[0] == '\0' ||
-        snprintf(path, size, "%s/.pilot/%s/cpus-%s.xml", a->site.workdir, a->site.node, list) >=
-            (int)size ||
-        strlen(list) > 200)
+    if (!a->pin || list[0] == '\0' || strlen(list) > 200 ||
+        !quick_concat(path, size,
+                      (const char *const[]){a->site.workdir, "/.pilot/", a->site.node, "/cpus-",
+                                            list, ".xml", NULL}))
         return NULL;
     if (strmap_get(&a->xml, list, NULL))
         return path;
@@ -210,7 +211,8 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, uint
     char **env;
     int rc;
 
-    snprintf(dir, sizeof(dir), "%s/%s", a->site.workdir, spec->id);
+    (void)quick_concat(dir, sizeof(dir),
+                       (const char *const[]){a->site.workdir, "/", spec->id, NULL});
     env = taskenv_task(a->settings, &te);
     if (env == NULL)
         return err_set(err, PILOT_ENOMEM, "out of memory for the task's environment");

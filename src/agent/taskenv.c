@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "common/quick.h"
 
 /* ---- Lists
  * --------------------------------------------------------------------------------------- */
@@ -330,35 +331,31 @@ static void add_scratch(struct list *l, char *const *base, const struct taskenv_
 
 static void add_pilot(struct list *l, size_t own, const struct taskenv_task *t, const char *cores)
 {
-    char attempt[16], left[24], memory[24];
+    char text[QUICK_DIGITS];
 
-    snprintf(attempt, sizeof(attempt), "%u", t->attempt);
-    snprintf(memory, sizeof(memory), "%lld", (long long)t->memory);
     list_put_from(l, own, join("PILOT_TASK_ID", t->id));
     list_put_from(l, own, join("PILOT_TASK_DIR", t->dir));
     list_put_from(l, own, join("PILOT_CORES", cores));
     list_put_from(l, own, join("PILOT_CPUS", t->cpus));
     list_put_from(l, own, join("PILOT_NODE", t->node));
-    list_put_from(l, own, join("PILOT_ATTEMPT", attempt));
-    if (t->left_s >= 0) {
-        snprintf(left, sizeof(left), "%lld", (long long)t->left_s);
-        list_put_from(l, own, join("PILOT_TIME_LEFT", left));
-    }
+    list_put_from(l, own, join("PILOT_ATTEMPT", quick_number((uint64_t)t->attempt, text)));
+    if (t->left_s >= 0)
+        list_put_from(l, own, join("PILOT_TIME_LEFT", quick_number((uint64_t)t->left_s, text)));
     if (t->memory > 0)
-        list_put_from(l, own, join("PILOT_MEMORY", memory));
+        list_put_from(l, own, join("PILOT_MEMORY", quick_number((uint64_t)t->memory, text)));
     if (t->socket != NULL)
         list_put_from(l, own, join("PILOT_SOCKET", t->socket));
 }
 
 char **taskenv_task(char *const *base, const struct taskenv_task *t)
 {
-    char cores[16];
+    char text[QUICK_DIGITS];
+    const char *cores = quick_number(t->cores, text);
     struct list l;
     size_t own;
 
     if (!list_init(&l, 20 + strv_len(t->env)))
         return NULL;
-    snprintf(cores, sizeof(cores), "%u", t->cores);
     put_default(&l, base, "OMP_NUM_THREADS", cores);
     add_mpi(&l, base, t, cores);
     add_scratch(&l, base, t);
