@@ -14,6 +14,9 @@
 #include "input/taskfile.h"
 
 #define REFUSALS_SHOWN 20
+/* So many tasks are given to the core at once, and to the store, that what is said of them stays in
+ * the caches; more to the core when they depend on later ones. */
+#define BATCH 4096
 /* Below what one message may carry; more than the largest text with large defaults makes. */
 #define SPEC_MAX_BYTES (48u << 20)
 
@@ -217,9 +220,12 @@ int tasks_save(struct head *h, task_id_t first, struct pilot_error *err)
 {
     int rc = 0;
 
-    for (task_id_t i = first; i < h->tasks.len && rc == 0; i++)
+    for (task_id_t i = first; i < h->tasks.len && rc == 0; i++) {
         if (h->tasks.v[i].saved != SAVED)
             rc = save(h, i, err);
+        if ((i - first) % BATCH == BATCH - 1)
+            store_offer(h->store);
+    }
     return rc;
 }
 
@@ -288,10 +294,6 @@ int tasks_check_sizes(const struct head *h, struct pilot_error *err)
     }
     return wrong ? err_set(err, PILOT_EINVAL, "%s", text) : 0;
 }
-
-/* So many tasks are given to the core at once that what is said of them stays in the caches; more
- * when they depend on later ones. */
-#define BATCH 4096
 
 struct batch {
     struct sched_task *tasks;

@@ -8,9 +8,10 @@
 
 #include "common/error.h"
 
-/* Some hundred ms of the fastest tasks there can be. Above it nothing is started until the store
+/* As much as the fastest tasks there can be end while the store writes a million new ones, two for
+ * each; with what is queued for the store, some 50 MB. Above it nothing is started until the store
  * has caught up; what runs goes on. */
-#define UNCOMMITTED_MAX 100000
+#define UNCOMMITTED_MAX 250000
 
 static struct notice *at(struct notices *q, size_t i)
 {

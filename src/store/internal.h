@@ -302,6 +302,7 @@ struct writer {
     struct queue_pos at;    /* everything before is written */
     struct queue_pos begin; /* of the transaction in hand: everything before is committed */
     struct starts starts;
+    bool ahead_failed; /* nothing is written ahead of the next barrier */
     int errnum;        /* what the system said to the last statement that failed; 0: nothing */
     int64_t commit_us; /* when the last commit began */
     int64_t heartbeat_ms;
@@ -338,8 +339,10 @@ struct store {
     pthread_cond_t wake;
     struct queue_pos goal; /* the newest barrier */
     uint64_t goal_number;
-    uint64_t hurried; /* the newest barrier that somebody waits for; 0: none yet */
-    bool idle;        /* the thread waits for a barrier, not for time */
+    struct queue_pos offered; /* may be written ahead of its barrier */
+    bool offer;               /* there is more in front of `offered` than in front of `goal` */
+    uint64_t hurried;         /* the newest barrier that somebody waits for; 0: none yet */
+    bool idle;                /* the thread waits for a barrier, not for time */
     bool stop;
     struct pilot_error short_of; /* why, while waits is true */
 

@@ -312,12 +312,27 @@ uint64_t store_barrier(struct store *s)
     pthread_mutex_lock(&s->lock);
     s->goal = s->tail;
     s->goal_number = s->barriers;
+    s->offer = false;
     wake = s->idle;
     s->idle = false;
     pthread_mutex_unlock(&s->lock);
     if (wake)
         pthread_cond_signal(&s->wake);
     return s->barriers;
+}
+
+void store_offer(struct store *s)
+{
+    bool wake;
+
+    pthread_mutex_lock(&s->lock);
+    s->offered = s->tail;
+    s->offer = true;
+    wake = s->idle;
+    s->idle = false;
+    pthread_mutex_unlock(&s->lock);
+    if (wake)
+        pthread_cond_signal(&s->wake);
 }
 
 void store_hurry(struct store *s)

@@ -178,6 +178,10 @@ void store_put_meta(struct store *s, const char *key, const char *value);
  * lies between two of them is committed together. */
 uint64_t store_barrier(struct store *s);
 uint64_t store_committed(const struct store *s);
+/* What is queued so far may be written already, though not committed: that is for the next barrier,
+ * and a pilot that ends without one leaves nothing of it. For a caller that has very many changes
+ * to queue, so that the thread does not begin only when the last is there. */
+void store_offer(struct store *s);
 /* Somebody waits for the newest barrier: commit it now, however short ago the last commit was. */
 void store_hurry(struct store *s);
 /* An eventfd, readable after new commits, after a failure, and when store_waits has changed; the

@@ -10,6 +10,10 @@
  * often follows in the same pass and overwrites all that the start would have written. A pass is
  * at most PASS_BLOCKS blocks, which bounds the starts held; a transaction can have many.
  *
+ * Of very many changes in front of one barrier, the first are written while the last are still
+ * being queued (store_offer). Their transaction stays open until that barrier; if it fails before,
+ * they are written once more with the rest, which tells whatever there is to tell.
+ *
  * Its changes are kept until it is committed: when there is no room for it (common/room.h), it is
  * rolled back and done once more, the same and not one that has grown meanwhile, until there is. */
 #include "store/internal.h"
@@ -530,13 +534,31 @@ static int write_until(struct store *s, struct queue_pos goal, struct pilot_erro
     }
 }
 
+/* Unless a transaction is open, which has been written ahead. */
+static int begin(struct store *s, struct pilot_error *err)
+{
+    return sqlite3_get_autocommit(s->db) ? run(s, ST_BEGIN, err) : 0;
+}
+
+static void write_ahead(struct store *s, struct queue_pos goal)
+{
+    struct writer *w = &s->writer;
+
+    if (w->ahead_failed || (begin(s, NULL) == 0 && write_until(s, goal, NULL) == 0))
+        return;
+    sql_rollback(s);
+    starts_clear(&w->starts);
+    w->at = w->begin;
+    w->ahead_failed = true;
+}
+
 static int write_transaction(struct store *s, struct queue_pos goal, struct pilot_error *err)
 {
     struct writer *w = &s->writer;
     int64_t now_ms = clock_wall_ms();
     int rc;
 
-    if ((rc = run(s, ST_BEGIN, err)) < 0 || (rc = write_until(s, goal, err)) < 0)
+    if ((rc = begin(s, err)) < 0 || (rc = write_until(s, goal, err)) < 0)
         return rc;
     /* Each has its own: by the last one it shows whether the newest commits are still there. */
     w->heartbeat_ms = now_ms > w->heartbeat_ms ? now_ms : w->heartbeat_ms + 1;
@@ -635,6 +657,7 @@ static int commit(struct store *s, struct queue_pos goal, struct pilot_error *er
     if (rc < 0)
         return rc;
     free_committed(s);
+    w->ahead_failed = false;
     atomic_store(&s->waits, false);
     return 0;
 }
@@ -642,7 +665,8 @@ static int commit(struct store *s, struct queue_pos goal, struct pilot_error *er
 /* ---- The thread -------------------------------------------------------------------------------
  */
 
-/* Waits for the next barrier and for its time. False: there will be none, or the store has failed:
+/* Waits for the next barrier and for its time, or for an offer (number is 0). False: there will be
+ * none, or the store has failed:
  * then a change may be missing before the newest barrier (memory was short for it), and what is
  * there must not be committed without it. */
 static bool next_goal(struct store *s, struct queue_pos *goal, uint64_t *number)
@@ -657,6 +681,13 @@ static bool next_goal(struct store *s, struct queue_pos *goal, uint64_t *number)
         if (s->goal_number == committed) {
             if (s->stop)
                 break;
+            if (s->offer) {
+                *goal = s->offered;
+                *number = 0;
+                s->offer = false;
+                found = true;
+                break;
+            }
             s->idle = true;
             pthread_cond_wait(&s->wake, &s->lock);
             s->idle = false;
@@ -683,7 +714,11 @@ void writer_run(struct store *s)
     uint64_t number;
 
     while (next_goal(s, &goal, &number)) {
-        if (goal.block != w->at.block || goal.used != w->at.used) {
+        if (number == 0) {
+            write_ahead(s, goal);
+            continue;
+        }
+        if (goal.block != w->begin.block || goal.used != w->begin.used) {
             w->commit_us = clock_mono_us();
             if (commit(s, goal, &err) < 0) {
                 store_fail(s, &err);

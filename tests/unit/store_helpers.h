@@ -116,6 +116,22 @@ static inline void commit(struct store *s)
     assert_true(wait_for(s, store_barrier(s)));
 }
 
+/* Offers what is queued, and waits until the thread has begun with it. */
+static inline void offer(struct store *s)
+{
+    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+    bool taken = false;
+
+    store_offer(s);
+    while (!taken && !store_failed(s, NULL)) {
+        assert_true(clock_mono_ms() < deadline);
+        pthread_mutex_lock(&s->lock);
+        taken = !s->offer;
+        pthread_mutex_unlock(&s->lock);
+        usleep(100);
+    }
+}
+
 static inline void put(struct store *s, task_id_t task, const char *id)
 {
     struct task_spec spec = {.id = (char *)id, .command = "true", .cores = 1};

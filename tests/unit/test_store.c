@@ -272,6 +272,64 @@ static void many_tasks_before_one_barrier_appear_at_once(void **state)
     close_store(s);
 }
 
+/* Until somebody else cannot write, since the thread is at it. */
+static void wait_until_written(sqlite3 *db)
+{
+    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+
+    sqlite3_busy_timeout(db, 0);
+    while (strcmp(ask(db, "BEGIN IMMEDIATE; ROLLBACK"), "") == 0) {
+        assert_true(clock_mono_ms() < deadline);
+        usleep(1000);
+    }
+}
+
+static void what_is_offered_is_written_but_not_committed(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+    sqlite3 *db = look();
+
+    (void)state;
+    put(s, 0, "a");
+    commit(s);
+    put(s, 1, "b");
+    store_offer(s);
+    wait_until_written(db);
+    put(s, 2, "c");
+    store_offer(s);
+    put(s, 3, "d");
+    assert_int_equal(store_committed(s), 1);
+    assert_string_equal(ask(db, "SELECT count(*) FROM tasks"), "1\n");
+    commit(s);
+    assert_string_equal(ask(db, "SELECT id FROM tasks"), "a\nb\nc\nd\n");
+    store_offer(s); /* of nothing */
+    end(s, 0, 1, REASON_EXIT, 0, TASK_COMPLETED);
+    store_offer(s);
+    close_store(s);
+    assert_string_equal(ask(db, "SELECT count(*) FROM attempts"), "1\n");
+    sqlite3_close(db);
+}
+
+static void what_is_only_offered_ends_with_a_kill(void **state)
+{
+    pid_t pid = fork_child();
+    int status;
+
+    (void)state;
+    if (pid == 0) {
+        struct store *s = start_store(STORE_NEW);
+
+        put(s, 0, "a");
+        store_offer(s);
+        wait_until_written(look());
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close_store(start_store(STORE_NEW)); /* there is nothing that it would have to keep */
+    assert_string_equal(query("SELECT count(*) FROM tasks"), "0\n");
+}
+
 static void ends_find_their_starts_in_a_large_batch(void **state)
 {
     enum { COUNT = 1000 };
@@ -712,6 +770,8 @@ int main(void)
         TEST(a_replaced_task_starts_anew),
         TEST(one_batch_gives_the_same_as_many),
         TEST(many_tasks_before_one_barrier_appear_at_once),
+        TEST(what_is_offered_is_written_but_not_committed),
+        TEST(what_is_only_offered_ends_with_a_kill),
         TEST(ends_find_their_starts_in_a_large_batch),
         TEST(barriers_in_quick_succession_share_commits),
         TEST(an_op_larger_than_a_block_is_kept),

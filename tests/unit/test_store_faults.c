@@ -31,7 +31,7 @@ static void put_group(struct store *s, unsigned n)
 }
 
 /* Runs against the failing file layer; counts the groups that were reported as committed. */
-static int run_groups(enum store_mode mode, bool network, unsigned *committed)
+static int run_groups(enum store_mode mode, bool network, bool ahead, unsigned *committed)
 {
     const struct store_setup setup = {.vfs = FAULT_VFS, .network = network, .pace_us = 1};
     struct store *s = NULL;
@@ -44,6 +44,8 @@ static int run_groups(enum store_mode mode, bool network, unsigned *committed)
     rc = store_start(s, &err);
     for (unsigned n = 0; rc == 0 && n < GROUPS; n++) {
         put_group(s, n);
+        if (ahead)
+            offer(s);
         if (wait_for(s, store_barrier(s)))
             *committed = n + 1;
         else
@@ -97,7 +99,7 @@ static void remove_database(void)
     }
 }
 
-static void fail_every_call(bool sticky, bool network)
+static void fail_every_call(bool sticky, bool network, bool ahead)
 {
     unsigned committed, errors = 0;
     int n = 0, rc;
@@ -108,7 +110,7 @@ static void fail_every_call(bool sticky, bool network)
         remove_database();
         err.text[0] = '\0';
         faults_arm(++n, sticky);
-        rc = run_groups(STORE_NEW, network, &committed);
+        rc = run_groups(STORE_NEW, network, ahead, &committed);
         failed = atomic_load(&faults.failed);
         faults_arm(0, false);
         if (rc == 0) {
@@ -132,14 +134,21 @@ static void fail_every_call(bool sticky, bool network)
 static void a_failing_call_loses_nothing_committed(void **state)
 {
     (void)state;
-    fail_every_call(false, false);
+    fail_every_call(false, false, false);
+}
+
+/* What was written ahead of its barrier when a call failed is written once more. */
+static void a_failing_call_loses_nothing_offered(void **state)
+{
+    (void)state;
+    fail_every_call(false, false, true);
 }
 
 static void a_dying_disk_loses_nothing_committed(void **state)
 {
     (void)state;
-    fail_every_call(true, false);
-    fail_every_call(true, true);
+    fail_every_call(true, false, false);
+    fail_every_call(true, true, true);
 }
 
 static void after_a_failure_nothing_is_committed(void **state)
@@ -512,6 +521,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_failing_call_loses_nothing_committed),
+        TEST(a_failing_call_loses_nothing_offered),
         TEST(a_dying_disk_loses_nothing_committed),
         TEST(after_a_failure_nothing_is_committed),
         TEST(without_room_changes_wait_until_there_is_some),
