@@ -179,6 +179,24 @@ static void after_a_failure_nothing_is_committed(void **state)
     assert_int_equal(whole_groups(), 1);
 }
 
+/* The first of them could be written: not even that is committed. */
+static void what_fails_ahead_of_a_barrier_is_told_at_it(void **state)
+{
+    struct store *s = start_store(STORE_NEW);
+
+    (void)state;
+    put(s, 0, "a");
+    commit(s);
+    put(s, 1, "b");
+    put(s, 2, "b");
+    offer(s);
+    assert_false(wait_for(s, store_barrier(s)));
+    assert_true(store_failed(s, &err));
+    assert_non_null(strstr(err.text, "UNIQUE"));
+    assert_int_equal(store_close(s, NULL), PILOT_ESTORE);
+    assert_string_equal(query("SELECT id FROM tasks"), "a\n");
+}
+
 /* ---- Without room ------------------------------------------------------------------------------
  */
 
@@ -524,6 +542,7 @@ int main(void)
         TEST(a_failing_call_loses_nothing_offered),
         TEST(a_dying_disk_loses_nothing_committed),
         TEST(after_a_failure_nothing_is_committed),
+        TEST(what_fails_ahead_of_a_barrier_is_told_at_it),
         TEST(without_room_changes_wait_until_there_is_some),
         TEST(any_write_may_lack_room),
         TEST(a_long_transaction_is_done_again),
