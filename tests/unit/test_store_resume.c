@@ -57,7 +57,7 @@ static void make_tasks(void)
     for (task_id_t i = 0; i < TASKS; i++) {
         snprintf(id, sizeof(id), "t%u", i);
         put(s, i, id);
-        store_attempt_started(s, i, 1, "n1", 1000500);
+        store_attempt_started(s, i, id, 1, "n1", 1000500);
         end(s, i, 1, REASON_EXIT, 0, TASK_COMPLETED);
     }
     close_store(s);
@@ -73,7 +73,7 @@ static void what_was_left_open_is_given_again(void **state)
     put(s, 1, "b");
     put(s, 2, "c");
     end_and_tell(s, 0, 1, REASON_EXIT, 0, TASK_COMPLETED, true);
-    store_attempt_started(s, 1, 1, "n1", 1000500);
+    store_attempt_started(s, 1, "b", 1, "n1", 1000500);
     close_store(s);
     assert_string_equal(query("INSERT INTO owner SELECT 1, 'n1', 1, '', 0, 0"), "");
     s = resume_store(tasks);
