@@ -71,6 +71,7 @@ struct agent {
     int64_t heard_ms, sent_ms, turned_ms;
     bool asking; /* we were stopped: what the head wanted before it answers may be too old */
     struct oom oom;
+    int64_t oom_before; /* noted before the ends that came in together with what begins by itself */
 };
 
 static void set_state(struct agent *a, enum agent_state state)
@@ -175,7 +176,8 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, uint
                   struct pilot_error *err)
 {
     const struct task_spec *spec = &m->spec;
-    const char *cpus = a->runs.v[before != RUN_NONE ? before : index].cpus.list;
+    uint32_t holder = before != RUN_NONE ? runs_first(&a->runs, before) : index;
+    const char *cpus = a->runs.v[holder].cpus.list;
     char dir[8192], xml[8192], scratch[512];
     struct taskenv_task te = {
         .id = spec->id,
@@ -226,6 +228,8 @@ static void report_back(struct agent *a, task_id_t task, uint32_t attempt)
 {
     struct msg_back m = {.task = task, .attempt = attempt};
 
+    if (runs_give_back(&a->runs, task) < 0)
+        BUG("out of memory for a task that goes back");
     msg_put_back(&a->out, &m);
 }
 
@@ -262,9 +266,13 @@ static void handle_run(struct agent *a, struct rd *body)
 
     if (msg_get_run(body, &m) < 0)
         BUG("a RUN message that does not decode");
-    /* What it should follow may have ended meanwhile: then its cores are free. */
-    before = m.after != TASK_ID_NONE ? runs_find_begun(&a->runs, m.after) : RUN_NONE;
-    if (can && runs_reserve(&a->runs) == 0)
+    runs_acknowledge(&a->runs, m.backs);
+    /* What it should follow may have ended meanwhile: then its cores are free. Or it has gone back,
+     * and what that should have followed may still be there. */
+    before = m.after != TASK_ID_NONE ? runs_find_task(&a->runs, m.after) : RUN_NONE;
+    if (m.after != TASK_ID_NONE && runs_was_returned(&a->runs, m.after))
+        report_back(a, m.task, m.attempt);
+    else if (can && runs_reserve(&a->runs) == 0)
         start_run(a, &m, before);
     else if (before != RUN_NONE)
         report_back(a, m.task, m.attempt);
@@ -318,7 +326,7 @@ static void finish_run(struct agent *a, const struct launch_event *ev)
     scratch_clear(a->scratch, ev->key);
     next = runs_remove(&a->runs, (uint32_t)ev->key);
     if (next != RUN_NONE)
-        a->runs.v[next].oom_noted = oom_note(&a->oom);
+        a->runs.v[next].oom_noted = a->oom_before; /* it may have ended, too */
     else
         cpus_give(a->cpus, &run->cpus);
 }
@@ -535,6 +543,7 @@ static void receive(struct agent *a, int64_t now_ms)
     size_t len;
     int peer, rc;
 
+    launcher_cork(a->launcher, true);
     while (!is_over(a) && transport_recv(a->transport, &peer, &frame, &len) > 0) {
         a->heard_ms = now_ms;
         if (msg_open(&reader, frame, len, &err) < 0) {
@@ -546,6 +555,7 @@ static void receive(struct agent *a, int64_t now_ms)
         if (rc < 0)
             log_error("a message from the head is cut");
     }
+    launcher_cork(a->launcher, false);
 }
 
 static void collect(struct agent *a)
@@ -558,6 +568,8 @@ static void collect(struct agent *a)
             return_run(a, (uint32_t)ev.key);
         else
             finish_run(a, &ev);
+    if (a->state == WORKING)
+        a->oom_before = oom_note(&a->oom);
     if (rc < 0 && a->state == WORKING) {
         log_error("the launcher process of this node died; its tasks go to other nodes");
         stop_tasks(a);

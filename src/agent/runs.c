@@ -11,6 +11,7 @@ void runs_fini(struct runs *r)
 {
     free(r->v);
     free(r->unused);
+    free(r->returned);
     memset(r, 0, sizeof(*r));
 }
 
@@ -65,21 +66,64 @@ uint32_t runs_remove(struct runs *r, uint32_t index)
     uint32_t next = run->next;
 
     if (run->before != RUN_NONE)
-        r->v[run->before].next = RUN_NONE;
-    if (next != RUN_NONE) {
-        r->v[next].before = RUN_NONE;
+        r->v[run->before].next = next;
+    if (next != RUN_NONE)
+        r->v[next].before = run->before;
+    if (next != RUN_NONE && run->before == RUN_NONE) {
         r->v[next].cpus = run->cpus;
         memset(&run->cpus, 0, sizeof(run->cpus));
     }
     run->used = false;
     r->unused[r->unused_len++] = index;
-    return next;
+    return run->before == RUN_NONE ? next : RUN_NONE;
 }
 
-uint32_t runs_find_begun(const struct runs *r, task_id_t task)
+uint32_t runs_first(const struct runs *r, uint32_t index)
+{
+    while (r->v[index].before != RUN_NONE)
+        index = r->v[index].before;
+    return index;
+}
+
+int runs_give_back(struct runs *r, task_id_t task)
+{
+    if (r->returned_len == r->returned_cap) {
+        uint32_t cap = r->returned_cap ? r->returned_cap * 2 : 16;
+        struct returned *v = realloc(r->returned, cap * sizeof(*v));
+
+        if (v == NULL)
+            return PILOT_ENOMEM;
+        r->returned = v;
+        r->returned_cap = cap;
+    }
+    r->returned[r->returned_len++] = (struct returned){.task = task, .number = ++r->backs};
+    return 0;
+}
+
+void runs_acknowledge(struct runs *r, uint32_t backs)
+{
+    uint32_t known = 0;
+
+    while (known < r->returned_len && (int32_t)(backs - r->returned[known].number) >= 0)
+        known++;
+    if (known == 0)
+        return;
+    r->returned_len -= known;
+    memmove(r->returned, r->returned + known, r->returned_len * sizeof(*r->returned));
+}
+
+bool runs_was_returned(const struct runs *r, task_id_t task)
+{
+    for (uint32_t i = 0; i < r->returned_len; i++)
+        if (r->returned[i].task == task)
+            return true;
+    return false;
+}
+
+uint32_t runs_find_task(const struct runs *r, task_id_t task)
 {
     for (uint32_t i = 0; i < r->cap; i++)
-        if (r->v[i].used && r->v[i].task == task && r->v[i].before == RUN_NONE)
+        if (r->v[i].used && r->v[i].task == task)
             return i;
     return RUN_NONE;
 }

@@ -18,8 +18,15 @@ struct run {
     struct cpus_set cpus; /* empty while it waits */
     int64_t oom_noted;    /* when it began */
     uint32_t next;        /* the run that is lent to us and begins when this one has ended */
-    uint32_t before;      /* the run that this one waits for; RUN_NONE: it has begun */
+    uint32_t before;      /* the run that this one waits for, which may wait itself; RUN_NONE: it
+                           * has begun, as far as we know */
     bool used;
+};
+
+/* One that we gave back. Until the head knows that, it may send others that follow it. */
+struct returned {
+    task_id_t task;
+    uint32_t number; /* how many it was, of all */
 };
 
 struct runs {
@@ -27,6 +34,9 @@ struct runs {
     uint32_t cap;
     uint32_t *unused; /* owned; a stack */
     uint32_t unused_len;
+    struct returned *returned; /* owned; in the order in which they were given back */
+    uint32_t returned_len, returned_cap;
+    uint32_t backs; /* given back in all */
 };
 
 /* A zeroed table is an empty one; the runs' own cpus are the caller's. */
@@ -38,12 +48,21 @@ uint32_t runs_next(const struct runs *r);
 /* before: which it waits for, and which nothing waits for yet; or RUN_NONE. Its cpus are left as
  * they are. */
 void runs_add(struct runs *r, task_id_t task, uint32_t attempt, uint32_t before);
-/* Ended, or given back. What waited for it has begun, and has its cpus: it is returned. Otherwise
- * RUN_NONE, and the cpus are the caller's to give back. */
+/* Ended, or given back. What waited for it waits for what it waited for; or has begun, and has its
+ * cpus: then it is returned. Otherwise RUN_NONE, and the cpus are the caller's to give back. */
 uint32_t runs_remove(struct runs *r, uint32_t index);
+/* What has the cpus that this one will have. */
+uint32_t runs_first(const struct runs *r, uint32_t index);
 
-/* The run of that task which has begun, or RUN_NONE. */
-uint32_t runs_find_begun(const struct runs *r, task_id_t task);
+/* The task goes back to the head. 0 or PILOT_ENOMEM. */
+int runs_give_back(struct runs *r, task_id_t task);
+/* The head knows of so many that came back. */
+void runs_acknowledge(struct runs *r, uint32_t backs);
+/* It went back, and the head may not know that. */
+bool runs_was_returned(const struct runs *r, task_id_t task);
+
+/* The run of that task, begun or not, or RUN_NONE. */
+uint32_t runs_find_task(const struct runs *r, task_id_t task);
 /* The run of that attempt, begun or not, or RUN_NONE. */
 uint32_t runs_find(const struct runs *r, task_id_t task, uint32_t attempt);
 

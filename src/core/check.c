@@ -30,6 +30,14 @@ static void check_deps(const struct sched *s, task_id_t id)
            !was_retried(s, id));
 }
 
+static bool is_behind(const struct sched *s, const struct place *place, task_id_t id)
+{
+    for (task_id_t t = place->lent; t != TASK_ID_NONE; t = lend_next(s, place, t))
+        if (t == id)
+            return true;
+    return false;
+}
+
 /* 8 */
 static void check_lent(const struct sched *s, task_id_t id)
 {
@@ -42,7 +50,10 @@ static void check_lent(const struct sched *s, task_id_t id)
     BUG_ON(t->node >= s->nodes.len || !s->nodes.v[t->node].up);
     BUG_ON(t->slot >= s->nodes.v[t->node].running_len);
     place = &s->nodes.v[t->node].running[t->slot];
-    BUG_ON(place->lent != id || state_cores(s, place->task) != state_cores(s, id) ||
+    BUG_ON(s->tasks[t->queue.before].queue.behind != id ||
+           s->tasks[t->queue.behind].queue.before != id);
+    BUG_ON(!is_behind(s, place, id) || lend_count(s, place) > LENT_MAX);
+    BUG_ON(state_cores(s, place->task) != state_cores(s, id) ||
            state_memory(s, place->task) != state_memory(s, id));
 }
 
@@ -177,7 +188,7 @@ static void check_nodes(const struct sched *s)
             const struct task *t = &s->tasks[node->running[i].task];
 
             BUG_ON(t->status != TASK_RUNNING || t->node != id || t->slot != i);
-            lent += node->running[i].lent != TASK_ID_NONE;
+            lent += lend_count(s, &node->running[i]);
             used += s->ready.v[t->shape].cores;
             memory += s->ready.v[t->shape].memory;
         }

@@ -13,11 +13,11 @@
 #include "core/maxtree.h"
 #include "core/sched.h"
 
-/* What a running task has of a node, and which task has been lent behind it: sent there to take the
- * place over (lend.c). */
+/* What a running task has of a node, and which tasks have been lent behind it: sent there to take
+ * the place over, one after the other (lend.c). */
 struct place {
     task_id_t task;
-    task_id_t lent; /* or TASK_ID_NONE */
+    task_id_t lent; /* the first of them, or TASK_ID_NONE */
 };
 
 struct node {

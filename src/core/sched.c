@@ -40,8 +40,8 @@
  *     draining.
  *  7. A late task is pending, waits for nothing, and is in no heap; without a deadline none is.
  *  8. A lent task is pending, waits for nothing, is not late, and is in no heap. Its node and slot
- *     say where one runs that needs as much, and that place has its number; it has no share of the
- *     node itself. */
+ *     say where one runs that needs as much, and it is in the ring of those behind that place, of
+ *     which there are at most LENT_MAX; it has no share of the node itself. */
 #include "core/sched.h"
 
 #include <stdlib.h>
@@ -415,7 +415,7 @@ static enum task_status judge(struct sched *s, struct task *t, enum attempt_reas
     return *retry ? TASK_PENDING : TASK_FAILED;
 }
 
-/* The task's share of its node goes to the one lent behind it, which is returned, or is free. */
+/* The task's share of its node goes to the first lent behind it, which is returned, or is free. */
 static task_id_t leave_place(struct sched *s, task_id_t id)
 {
     const struct task *t = &s->tasks[id];
@@ -425,13 +425,13 @@ static task_id_t leave_place(struct sched *s, task_id_t id)
     if (t->node == s->nodes.held)
         hold_touch(s);
     if (next != TASK_ID_NONE) {
-        *place = (struct place){.task = next, .lent = TASK_ID_NONE};
+        lend_unlink(s, next);
+        place->task = next;
         return next;
     }
     if (nodes_give(&s->nodes, t->node, state_cores(s, id), state_memory(s, id), t->slot)) {
         s->tasks[place->task].slot = t->slot;
-        if (place->lent != TASK_ID_NONE)
-            s->tasks[place->lent].slot = t->slot;
+        lend_moved(s, place, t->slot);
     }
     return TASK_ID_NONE;
 }
@@ -477,21 +477,34 @@ static void end_lent(struct sched *s, task_id_t id, enum attempt_reason reason, 
     conclude(s, id, reason, exit_code, now_ms, out);
 }
 
+/* How many actions the loss of all that a node has may lead to. */
+static size_t loss_bound(const struct sched *s, const struct node *node)
+{
+    size_t ends = node->running_len, skips = 0;
+
+    for (uint32_t i = 0; i < node->running_len; i++) {
+        const struct place *place = &node->running[i];
+
+        if (skips == 0)
+            skips = skip_bound(s, place->task);
+        for (task_id_t t = place->lent; t != TASK_ID_NONE; t = lend_next(s, place, t)) {
+            ends += 3; /* it begins, too */
+            if (skips == 0)
+                skips = skip_bound(s, t);
+        }
+    }
+    return ends + skips;
+}
+
 static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sched_actions *out)
 {
     struct node *node;
-    size_t bound = 0;
     int rc;
 
     if (id >= s->nodes.len || !s->nodes.v[id].up)
         BUG("node %u goes down, but it is not up", id);
     node = &s->nodes.v[id];
-    for (uint32_t i = 0; i < node->running_len && bound == 0; i++) {
-        bound = skip_bound(s, node->running[i].task);
-        if (bound == 0 && node->running[i].lent != TASK_ID_NONE)
-            bound = skip_bound(s, node->running[i].lent);
-    }
-    rc = state_reserve_actions(out, 4 * (size_t)node->running_len + bound);
+    rc = state_reserve_actions(out, loss_bound(s, node));
     if (rc < 0)
         return rc;
     /* What was lent may have run there too: its turn comes in the same place, and it is lost. */
@@ -549,6 +562,7 @@ static int on_returned(struct sched *s, const struct sched_event *ev, struct sch
         return 0;
     }
     leave_lent(s, ev->task);
+    t->since_ms = NEVER_MS;
     s->ready.v[t->shape].pending++;
     make_ready(s, ev->task);
     return 0;

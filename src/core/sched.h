@@ -52,8 +52,8 @@ enum sched_event_type {
     SCHED_NODE_DOWN,     /* node: its running attempts are lost (their tasks go back or fail) */
     SCHED_ATTEMPT_ENDED, /* task, attempt, reason, exit_code; stale attempts are ignored */
     SCHED_RETURNED,      /* task, attempt: lent, and has not been started: ready again, nothing
-                          * counted. It must come before the end of the task that it was behind;
-                          * stale ones are ignored */
+                          * counted. It must come before the end of the one that would have handed
+                          * its place on to it; stale ones are ignored */
     SCHED_CANCEL, /* task: pending -> cancelled; running or lent: SCHED_KILL, cancelled at its
                    * end or when it comes back; nothing happens if it has ended */
     SCHED_DRAIN,  /* nothing starts any more; what runs may end. SCHED_RECALL for all lent */
@@ -90,7 +90,7 @@ struct sched_action {
                        * skipped ones lie between; else TASK_ID_NONE */
     node_id_t node;   /* of the attempt; NODE_ID_NONE for a STATUS without one */
     unsigned attempt; /* 1, 2, ...; 0 for a STATUS without one */
-    task_id_t after;  /* LEND: the running task that it follows */
+    task_id_t after;  /* LEND: the task that it follows: the last lent there, or what runs */
     enum task_status status;
     bool retry; /* STATUS pending: a retry that counts (not a loss) */
     bool sent;  /* START */

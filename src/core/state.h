@@ -12,8 +12,13 @@
 #define EDGE_NONE UINT32_MAX
 
 struct task {
-    int64_t since_ms;    /* running: the start; pending: when it first was the first in order and
-                          * fitted nowhere, or NEVER_MS */
+    union {
+        int64_t since_ms; /* running: the start; pending, not lent: when it first was the first in
+                           * order and fitted nowhere, or NEVER_MS */
+        struct {          /* lent: its neighbours in the ring of those behind one place */
+            task_id_t before, behind;
+        } queue;
+    };
     uint32_t timeout_ms; /* 0: none; longer than 49 days counts as 49 days */
     int32_t priority;
     uint32_t max_retries;
@@ -24,7 +29,7 @@ struct task {
         task_id_t cause; /* skipped: the failed or cancelled task behind it */
     };
     uint32_t shape;
-    uint32_t slot;      /* running: place in its node's list; lent: that of the task before it */
+    uint32_t slot;      /* running: place in its node's list; lent: that of the one that runs */
     uint32_t first_dep; /* its edges are [first_dep, first_dep of the next task) */
     uint32_t last_edge; /* of the ring of edges of tasks that depend on it; EDGE_NONE */
     uint16_t losses;
@@ -141,8 +146,14 @@ void lend_note(struct sched *s, task_id_t id);
 int lend_pass(struct sched *s, int64_t now_ms, struct sched_actions *out);
 /* Asks for all that is lent back. Room for s->lent actions. */
 void lend_recall(struct sched *s, struct sched_actions *out);
-/* The place before the task forgets it; its status is the caller's business. */
+/* A lent task leaves the queue behind its place; its status is the caller's business. */
 void lend_unlink(struct sched *s, task_id_t id);
+/* How many are lent behind the place. */
+uint32_t lend_count(const struct sched *s, const struct place *place);
+/* The one behind that one, or TASK_ID_NONE. */
+task_id_t lend_next(const struct sched *s, const struct place *place, task_id_t id);
+/* The place has now that number in its node's list. */
+void lend_moved(struct sched *s, const struct place *place, uint32_t slot);
 
 /* hold.c: brings the hold up to date when the first task in order, key, fits nowhere. Sets
  * wake_ms. Returns 0 or PILOT_ENOMEM. */

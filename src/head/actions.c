@@ -28,7 +28,8 @@ void actions_send_start(struct head *h, task_id_t id, node_id_t node, unsigned a
 {
     const struct head_task *task = &h->tasks.v[id];
 
-    msg_put_run(node_frame(h, node), id, attempt, TASK_ID_NONE, task->packed, task->packed_len);
+    msg_put_run(node_frame(h, node), id, attempt, TASK_ID_NONE, h->nodes[node].backs, task->packed,
+                task->packed_len);
     tell_start(h, id, node, attempt);
     h->changed = true;
 }
@@ -45,20 +46,29 @@ static void start(struct head *h, const struct sched_action *a)
     actions_store_start(h, a->task, a->node, a->attempt);
 }
 
+/* Sent there, or lent and not taken back just now (by lend, a moment ago). */
+static bool is_on(const struct head *h, task_id_t task, node_id_t node)
+{
+    struct sched_task_info info;
+
+    sched_get_task(h->sched, task, &info);
+    return info.node == node;
+}
+
 static void lend(struct head *h, const struct sched_action *a)
 {
     struct head_task *task = &h->tasks.v[a->task];
     struct sched_event back = {
         .type = SCHED_RETURNED, .node = a->node, .task = a->task, .attempt = a->attempt};
 
-    if (!trial_allows_loan(h, a, clock_mono_ms())) {
+    if (!trial_allows_loan(h, a, clock_mono_ms()) || !is_on(h, a->after, a->node)) {
         if (sched_apply(h->sched, &back, clock_mono_ms(), &h->actions) < 0)
             BUG("out of memory in the scheduler");
         return;
     }
     task->node = a->node;
-    msg_put_run(node_frame(h, a->node), a->task, a->attempt, a->after, task->packed,
-                task->packed_len);
+    msg_put_run(node_frame(h, a->node), a->task, a->attempt, a->after, h->nodes[a->node].backs,
+                task->packed, task->packed_len);
 }
 
 /* KILL and RECALL. */

@@ -55,6 +55,7 @@ struct node {
     int64_t memory;             /* bytes for tasks; 0: not known */
     bool has_agent;             /* false: the head's node with --head-only */
     bool no_room;               /* for output, said its agent last */
+    uint32_t backs;             /* BACK messages that have come from it */
     struct buf out;             /* the frame of this turn */
     int64_t sent_ms;
 };

@@ -108,6 +108,7 @@ static void handle_back(struct head *h, node_id_t id, struct rd *body, int64_t n
 {
     struct msg_back m;
 
+    h->nodes[id].backs++;
     if (msg_get_back(body, &m) < 0 || m.task >= h->tasks.len)
         log_error("node %s: a BACK message that does not fit", h->nodes[id].name);
     else if (h->nodes[id].state == NODE_UP)

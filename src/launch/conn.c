@@ -2,13 +2,16 @@
 /* Owns: one non-blocking socket and what does not fit into it. Must not know what messages mean. */
 #include "launch/conn.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/error.h"
 
 static int watch(struct conn *c, int op, uint32_t events)
@@ -58,6 +61,14 @@ void conn_destroy(struct conn *c)
     free(c);
 }
 
+static void wait_for_room(struct conn *c, bool wanted)
+{
+    if (c->waits_for_room == wanted)
+        return;
+    c->waits_for_room = wanted;
+    (void)watch(c, EPOLL_CTL_MOD, wanted ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static bool has_rest(const struct conn *c)
 {
     return c->out_sent < c->out.len;
@@ -102,8 +113,19 @@ int conn_send_fds(struct conn *c, const struct buf *msg, const struct wire_fds *
         return 0;
     }
     if (!was_waiting)
-        (void)watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+        wait_for_room(c, true);
     return 0;
+}
+
+void conn_keep(struct conn *c, const struct buf *msg)
+{
+    if (!has_rest(c)) {
+        buf_clear(&c->out);
+        c->out_sent = 0;
+    }
+    buf_put(&c->out, msg->data, msg->len);
+    if (!buf_ok(&c->out))
+        (void)shutdown(c->fd, SHUT_RDWR); /* as above */
 }
 
 /* Sends once: up to the message with the descriptors, or from there. */
@@ -131,10 +153,31 @@ void conn_flush(struct conn *c)
     sent = send_rest(c);
     if (sent > 0)
         c->out_sent += (size_t)sent;
-    if (sent >= 0 && has_rest(c))
+    if (sent >= 0 && has_rest(c)) {
+        wait_for_room(c, true);
         return;
+    }
     wire_fds_close(&c->out_fds);
     buf_clear(&c->out);
     c->out_sent = 0;
-    (void)watch(c, EPOLL_CTL_MOD, EPOLLIN);
+    wait_for_room(c, false);
+}
+
+bool conn_await_end(struct conn *c, int64_t deadline_ms)
+{
+    char drop[4096];
+
+    for (;;) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        int64_t wait_ms = deadline_ms - clock_mono_ms();
+        ssize_t n;
+
+        if (wait_ms <= 0)
+            return false;
+        if (poll(&p, 1, (int)wait_ms) <= 0)
+            continue;
+        n = recv(c->fd, drop, sizeof(drop), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+            return true;
+    }
 }

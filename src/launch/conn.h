@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/buf.h"
+#include "launch/behind.h"
 #include "launch/wire.h"
 
 /*   GUARDIAN         the only one of its kind
@@ -24,12 +25,13 @@ struct conn {
     struct wire_rx rx;
     struct buf out;              /* what did not fit into the socket */
     size_t out_sent;             /* of out */
+    bool waits_for_room;         /* epoll is asked for that */
+    bool corked;                 /* something is kept for the end of launcher_cork */
     struct wire_fds out_fds;     /* copies of descriptors that go with ... */
     size_t out_fds_at;           /* ... this byte of out */
     struct launch_event attempt; /* BUSY, LOST: key and start */
-    struct launch_event next;    /* has_next: of the request that begins when that has ended */
-    bool has_next;
-    char cpus[TASK_CPUS_MAX]; /* of the last task */
+    struct behind behind;        /* BUSY, LOST: those that begin when that has ended */
+    char cpus[TASK_CPUS_MAX];    /* of the last task */
 };
 
 /* Takes fd over on success; watches it. NULL when memory is short or epoll refuses. */
@@ -47,8 +49,15 @@ int conn_send(struct conn *c, const struct buf *msg);
  * with descriptors may wait. fds may be empty. */
 int conn_send_fds(struct conn *c, const struct buf *msg, const struct wire_fds *fds);
 
-/* Goes on sending what was kept, when epoll says that there is room. A failure is not reported:
- * the end of the stream follows. */
+/* Waits until the other side has closed it, and drops what that still sends. False: it has not by
+ * then. */
+bool conn_await_end(struct conn *c, int64_t deadline_ms);
+
+/* Keeps the message until conn_flush; whatever is sent before waits for that, too. */
+void conn_keep(struct conn *c, const struct buf *msg);
+
+/* Goes on sending what was kept, when epoll says that there is room (or first says so). A failure
+ * is not reported: the end of the stream follows. */
 void conn_flush(struct conn *c);
 
 #endif

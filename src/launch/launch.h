@@ -72,13 +72,18 @@ struct launch_request {
     enum pilot_output output; /* FILES (unset), ... With PACKED and NONE no task directory is made,
                                * and cwd NULL is the work directory. Not with stdio_fd. */
     /* 0: no. Otherwise it begins in the slot of the attempt `after` as soon as that has ended, so
-     * that nobody has to be asked in between; each attempt has at most one behind it. It comes back
-     * (launch_event.returned) when it has not begun after so long, or when the other is killed or
-     * leaves processes behind. Not with stdio_fd. */
+     * that nobody has to be asked in between. `after` runs, or follows another itself; it is the
+     * last one there, and at most LENT_MAX follow one that runs. It comes back
+     * (launch_event.returned), and with it those behind it, when it has not begun after so long, or
+     * when what runs is killed or leaves processes behind. Not with stdio_fd. */
     int64_t wait_ms;
     uint64_t after;
     const char *cpus; /* "0-3,8": sched_setaffinity; NULL or "": inherit the launcher's */
 };
+
+/* While it is on, requests that follow others are kept; those of a slot then go in one message. l
+ * may be NULL. */
+void launcher_cork(struct launcher *l, bool on);
 
 /* Starts it as soon as a slot is free (a new slot is made if none is). Never blocks on the task.
  * A command that cannot be started is not an error here but an event with REASON_SPAWN.
@@ -87,8 +92,8 @@ struct launch_request {
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err);
 
 /* TERM to the whole tree, KILL after the grace time (at once when now is true). The event that
- * follows carries reason. One that follows another and has not begun comes back. Unknown keys
- * (already ended) are ignored. */
+ * follows carries reason. One that follows another and has not begun comes back, alone. Unknown
+ * keys (already ended) are ignored. */
 void launcher_kill(struct launcher *l, uint64_t key, enum attempt_reason reason, bool now);
 
 /* It comes back if it has not begun. */
@@ -105,7 +110,8 @@ struct launch_event {
 };
 
 /* 1 and *ev for an attempt that has ended: its main process has exited, its output is complete and
- * no process of it is left. The attempt of a slot that died comes back as REASON_LOST. 0: nothing
+ * no process of it is left. (The end of a short one may be known some ms later, when others follow
+ * it.) The attempt of a slot that died comes back as REASON_LOST. 0: nothing
  * now. PILOT_ELOST: the guardian has died, all attempts have come back and nothing can be started
  * any more. Never blocks, but for the milliseconds that it then takes to kill what the guardian
  * left: every child of this process, younger than the guardian, that is in another session than

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +69,7 @@ struct launcher {
 
     struct eventq events;
     size_t running;
+    bool corked;
 
     struct epoll_event batch[BATCH];
     int batch_next;
@@ -192,33 +192,52 @@ static struct conn *find_busy(const struct launcher *l, uint64_t key)
     for (size_t i = 0; i < l->conns_n; i++) {
         struct conn *c = l->conns[i];
 
-        if (c->state == CONN_BUSY && (c->attempt.key == key || (c->has_next && c->next.key == key)))
+        if (c->state != CONN_BUSY)
+            continue;
+        if (c->attempt.key == key || behind_find(&c->behind, key) < c->behind.n)
             return c;
     }
     return NULL;
 }
 
 /* Puts the message behind the attempt `after` in its slot. False: it has no slot, or that has one
- * to follow already, or is dying. */
+ * behind it already, or as many as may be, or is dying. */
 static bool give_behind(struct launcher *l, uint64_t after, const struct buf *msg,
                         const struct launch_event *attempt)
 {
     struct conn *c = find_busy(l, after);
 
-    /* One that only follows has not begun, as far as is known: that could come back. */
-    if (c == NULL || c->has_next || conn_send(c, msg) < 0)
+    if (c == NULL || c->behind.n == LENT_MAX ||
+        (c->behind.n > 0 && behind_find(&c->behind, after) != c->behind.n - 1))
         return false;
-    c->next = *attempt;
-    c->has_next = true;
+    if (l->corked) {
+        conn_keep(c, msg);
+        c->corked = true;
+    } else if (conn_send(c, msg) < 0) {
+        return false;
+    }
+    behind_add(&c->behind, attempt);
     return true;
 }
 
-/* The one behind has not begun, and will not. Comes before the event of the other. */
-static void push_back(struct launcher *l, struct conn *c)
+void launcher_cork(struct launcher *l, bool on)
 {
-    struct launch_event ev = {.key = c->next.key, .returned = true};
+    if (l == NULL)
+        return;
+    l->corked = on;
+    for (size_t i = 0; i < l->conns_n && !on; i++) {
+        if (l->conns[i]->corked && l->conns[i]->fd >= 0)
+            conn_flush(l->conns[i]);
+        l->conns[i]->corked = false;
+    }
+}
 
-    c->has_next = false;
+/* One that follows has not begun, and will not. Comes before the event of what is ahead of it. */
+static void push_back(struct launcher *l, struct conn *c, size_t at)
+{
+    struct launch_event ev = behind_take(&c->behind, at);
+
+    ev.returned = true;
     eventq_push(&l->events, &ev);
 }
 
@@ -278,9 +297,8 @@ static bool take_result(struct launcher *l, struct conn *c, const void *payload,
     if (c->state != CONN_BUSY || wire_get_result(payload, len, &ev) < 0 || ev.key != c->attempt.key)
         return false;
     eventq_push(&l->events, &ev);
-    if (c->has_next) {
-        c->attempt = c->next;
-        c->has_next = false;
+    if (c->behind.n > 0) {
+        c->attempt = behind_take(&c->behind, 0);
     } else {
         c->state = CONN_FREE;
         l->idle[l->idle_n++] = c;
@@ -291,10 +309,11 @@ static bool take_result(struct launcher *l, struct conn *c, const void *payload,
 static bool take_back(struct launcher *l, struct conn *c, const void *payload, size_t len)
 {
     uint64_t key;
+    size_t at;
 
-    if (wire_get_back(payload, len, &key) < 0 || !c->has_next || c->next.key != key)
+    if (wire_get_back(payload, len, &key) < 0 || (at = behind_find(&c->behind, key)) == c->behind.n)
         return false;
-    push_back(l, c);
+    push_back(l, c, at);
     return true;
 }
 
@@ -331,7 +350,7 @@ static void on_slot(struct launcher *l, struct conn *c)
 }
 
 /* Nothing is left of a slot: a result that it still sent counts, else its attempt is lost, and so
- * is the one behind it, which may have begun. */
+ * are those behind it, which may have begun, and ended. */
 static void bury(struct launcher *l, struct conn *c)
 {
     while (c->state == CONN_BUSY && read_slot(l, c) > 0)
@@ -340,8 +359,11 @@ static void bury(struct launcher *l, struct conn *c)
         end_of_slot(l, c);
     if (c->state == CONN_LOST)
         push_end(l, &c->attempt, REASON_LOST, "");
-    if (c->has_next)
-        push_end(l, &c->next, REASON_LOST, "");
+    for (size_t i = 0; i < c->behind.n; i++) {
+        struct launch_event next = behind_get(&c->behind, i);
+
+        push_end(l, &next, REASON_LOST, "");
+    }
     destroy_conn(l, c);
 }
 
@@ -606,26 +628,6 @@ int launcher_watch(struct launcher *l, int64_t patience_ms, struct pilot_error *
     return 0;
 }
 
-/* Waits until the other side of fd has closed it. */
-static bool wait_for_end(int fd, int64_t deadline_ms)
-{
-    char drop[4096];
-
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int64_t wait_ms = deadline_ms - clock_mono_ms();
-        ssize_t n;
-
-        if (wait_ms <= 0)
-            return false;
-        if (poll(&p, 1, (int)wait_ms) <= 0)
-            continue;
-        n = recv(fd, drop, sizeof(drop), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
-            return true;
-    }
-}
-
 static void stop_guardian(struct launcher *l)
 {
     pid_t pid = l->guardian->pid;
@@ -633,7 +635,7 @@ static void stop_guardian(struct launcher *l)
     for (size_t i = 0; i < l->conns_n; i++)
         conn_hang_up(l->conns[i]);
     (void)shutdown(l->guardian->fd, SHUT_WR);
-    if (!wait_for_end(l->guardian->fd, clock_mono_ms() + STOP_MS))
+    if (!conn_await_end(l->guardian, clock_mono_ms() + STOP_MS))
         (void)kill(pid, SIGKILL);
     wait_for(pid);
     guardian_mark_remove(&l->mark);

@@ -7,11 +7,15 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/error.h"
+
+#define PAUSE_FIRST_MS 2  /* between two looks at what is left; doubled each time ... */
+#define PAUSE_LAST_MS 100 /* ... up to this */
 
 static struct guardian_mark *marks;
 
@@ -98,5 +102,35 @@ void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms)
         (void)poll(NULL, 0, 1);
         for (size_t i = 0; i < t->n; i++)
             (void)waitpid(t->procs[i].pid, NULL, WNOHANG); /* fails for those not ours */
+    }
+}
+
+void orphans_signal(struct tree *t, pid_t self, pid_t leader, int sig)
+{
+    if (tree_find(t, self, NULL, 0) >= 0)
+        tree_signal(t, sig);
+    else if (leader > 0)
+        (void)kill(-leader, sig);
+}
+
+void orphans_end(struct tree *t, pid_t self, pid_t leader, int sigfd)
+{
+    struct pollfd child = {.fd = sigfd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    int64_t pause_ms = PAUSE_FIRST_MS;
+
+    for (;;) {
+        pid_t pid;
+
+        do {
+            pid = waitpid(-1, NULL, WNOHANG);
+        } while (pid > 0);
+        if (pid < 0)
+            return;
+        orphans_signal(t, self, leader, SIGKILL);
+        if (poll(&child, 1, (int)pause_ms) > 0)
+            (void)!read(sigfd, &info, sizeof(info));
+        if (pause_ms < PAUSE_LAST_MS)
+            pause_ms *= 2;
     }
 }

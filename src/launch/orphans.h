@@ -22,4 +22,11 @@ bool guardian_mark_any(void);
  * bound_ms. started: when the guardian was started, as in tree_proc. t is scratch. */
 void orphans_kill(struct tree *t, unsigned long long started, int64_t bound_ms);
 
+/* Signals every descendant of self; when they cannot be listed, at least the process group of
+ * leader (0: there is none). One that is forked in the microseconds between the search and the
+ * signal is missed: TERM is followed by KILL, and KILL is to be repeated. */
+void orphans_signal(struct tree *t, pid_t self, pid_t leader, int sig);
+/* Kills and reaps descendants of self, a subreaper, until none is left. sigfd: for SIGCHLD. */
+void orphans_end(struct tree *t, pid_t self, pid_t leader, int sigfd);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Owns: the life of one attempt, from the request to the moment when no process of it is left; and
- * the request for the one that follows it, which begins at that moment.
+/* Owns: the life of one attempt, from the request to the moment when no process of it is left, at
+ * which the next one of those that follow it (follow.h) begins.
  *
  *              RUN                main exited, others left      nobody holds the output,
  *     IDLE ----------> RUNNING ------------------------> LINGER  or grace over
@@ -13,9 +13,10 @@
  *       |                 |
  *       +--- waitpid: ECHILD (from every state) ---------------------------------------------
  *
- * A request that comes while a task runs is kept (one at most) and begins in finish. From the
- * moment when the task may take longer than expected (its time has passed, it is to be killed, it
- * lingers) it is given back instead.
+ * Requests that come while a task runs are kept, and begin in finish, one after the other. From the
+ * moment when the task may take longer than expected (the time of the first of them has passed, it
+ * is to be killed, it lingers) they are all given back instead. What is told to the agent waits a
+ * little (results.h) while there is something to begin.
  *
  * Over the memory that it may have, a task goes from every state straight to KILL: it would not
  * get smaller by ending in order.
@@ -54,10 +55,13 @@
 #include "common/error.h"
 #include "common/room.h"
 #include "launch/cpubind.h"
+#include "launch/follow.h"
 #include "launch/memguard.h"
 #include "launch/oomscore.h"
+#include "launch/orphans.h"
 #include "launch/plan.h"
 #include "launch/pump.h"
+#include "launch/results.h"
 #include "launch/spawn.h"
 #include "launch/taskdir.h"
 #include "launch/tree.h"
@@ -92,17 +96,15 @@ struct slot {
     int64_t flush_ms;       /* packed output is to be written */
     int64_t memory_ms;      /* next look at the memory of the tree */
     struct memguard guard;  /* of that memory */
-    struct buf next;        /* the RUN message of the attempt that follows; empty: none does */
-    uint64_t next_key;      /* of it */
-    int64_t next_ms;        /* when it goes back */
-    bool prepared;          /* the other of dirs is open for it */
+    struct follow follow;   /* what begins after it */
+    bool prepared;          /* the other of dirs is open for the first of these */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
     /* Memory kept from attempt to attempt. */
     struct wire_rx rx;
     struct wire_run run;
-    struct buf out;
+    struct results results;
     struct plan plan;
     struct cpubind cpus;
     struct oomscore oom_score;
@@ -126,11 +128,11 @@ static void add_usage(struct attempt_result *res, const struct rusage *ru)
 }
 
 /* It is sent at the end of the turn, when the next one has begun: whom it wakes would take the core
- * from that. */
+ * from that. Or later. */
 static void put_result(struct slot *s)
 {
     s->ev.result.end_wall_ms = clock_wall_ms();
-    wire_put_result(&s->out, &s->ev);
+    results_put(&s->results, &s->ev, s->follow.n > 0 ? s->follow.n - 1 : 0);
 }
 
 /* A line of ours behind the task's output. */
@@ -187,17 +189,23 @@ static struct taskdir *other_dir(struct slot *s)
     return &s->dirs[s->dir == &s->dirs[0]];
 }
 
-/* The one that is to follow goes back. What it follows has not ended, or has not been reported. */
+/* One of those that are to follow goes back. What is ahead of it has not been reported. */
+static void give_one_back(struct slot *s, size_t at)
+{
+    uint64_t key = s->follow.v[at].key;
+
+    if (at == 0 && s->prepared) {
+        taskdir_undo(other_dir(s));
+        s->prepared = false;
+    }
+    follow_remove(&s->follow, at);
+    results_put_back(&s->results, key);
+}
+
 static void give_back(struct slot *s)
 {
-    if (s->next.len == 0)
-        return;
-    if (s->prepared)
-        taskdir_undo(other_dir(s));
-    s->prepared = false;
-    buf_clear(&s->next);
-    s->next_ms = NEVER;
-    wire_put_back(&s->out, s->next_key);
+    while (s->follow.n > 0)
+        give_one_back(s, 0);
 }
 
 static void fail_spawn(struct slot *s)
@@ -247,23 +255,17 @@ static void finish(struct slot *s)
     taskdir_close(s->dir);
     s->state = SLOT_IDLE;
     s->deadline_ms = s->look_ms = s->memory_ms = NEVER;
-    if (s->next.len > 0 && clock_mono_ms() > s->next_ms)
-        give_back(s); /* we were stopped for a while: it may run elsewhere */
+    if (s->follow.n > 0 && clock_mono_ms() > follow_due_ms(&s->follow))
+        give_back(s); /* we were stopped for a while: they may run elsewhere */
     put_result(s);
     begin_next(s);
 }
 
 /* ---- Ending a tree --------------------------------------------------------------------------- */
 
-/* Signals every descendant; when they cannot be listed, at least the task's own process group. One
- * that is forked in the microseconds between the search and the signal is missed: for TERM that
- * means KILL at the end of the grace time, and KILL is repeated. */
 static void signal_tree(struct slot *s, int sig)
 {
-    if (tree_find(&s->tree, s->self, NULL, 0) >= 0)
-        tree_signal(&s->tree, sig);
-    else if (s->leader > 0)
-        (void)kill(-s->leader, sig);
+    orphans_signal(&s->tree, s->self, s->leader, sig);
 }
 
 static void plan_look(struct slot *s)
@@ -542,18 +544,7 @@ static void handle_run(struct slot *s, const struct launch_request *req)
         s->memory_ms = clock_mono_ms() + MEMORY_FIRST_MS;
 }
 
-static void begin_next(struct slot *s)
-{
-    if (s->next.len == 0)
-        return;
-    s->next_ms = NEVER;
-    if (wire_get_run(s->next.data, s->next.len, &s->run) < 0)
-        BUG("a request that was good has gone bad");
-    handle_run(s, &s->run.req);
-    buf_clear(&s->next);
-}
-
-/* Makes the files of the one that is to follow, while there is time. Only what can be taken back:
+/* Makes the files of the first that is to follow, while there is time. Only what can be taken back:
  * of a first attempt. What cannot be made is tried again, and told, when it begins. */
 static void prepare_next(struct slot *s, const struct launch_request *req)
 {
@@ -566,27 +557,49 @@ static void prepare_next(struct slot *s, const struct launch_request *req)
         taskdir_close(other_dir(s));
 }
 
-/* It begins when the one that runs has ended. False: this cannot be. */
+static const struct launch_request *first_request(struct slot *s)
+{
+    const struct buf *msg = &follow_first(&s->follow)->msg;
+
+    if (wire_get_run(msg->data, msg->len, &s->run) < 0)
+        BUG("a request that was good has gone bad");
+    return &s->run.req;
+}
+
+/* The next one that can be started. */
+static void begin_next(struct slot *s)
+{
+    while (s->state == SLOT_IDLE && s->follow.n > 0) {
+        handle_run(s, first_request(s));
+        follow_remove(&s->follow, 0);
+    }
+    if (s->follow.n > 0)
+        prepare_next(s, first_request(s));
+}
+
+/* It begins when the one that runs has ended, and those that came before it. False: this cannot be.
+ */
 static bool handle_next(struct slot *s, const struct launch_request *req, const void *payload,
                         size_t len)
 {
-    if (req->wait_ms <= 0 || s->next.len > 0)
-        return false;
-    s->next_key = req->key;
-    s->next_ms = clock_mono_ms() + req->wait_ms;
-    buf_put(&s->next, payload, len);
-    if (!buf_ok(&s->next))
+    if (req->wait_ms <= 0 ||
+        !follow_add(&s->follow, req->key, clock_mono_ms() + req->wait_ms, payload, len))
         return false;
     if (s->state != SLOT_RUNNING)
         give_back(s); /* it may take long until that has ended */
-    else
+    else if (s->follow.n == 1)
         prepare_next(s, req);
     return true;
 }
 
 static void handle_kill(struct slot *s, const struct wire_kill *k)
 {
-    if (s->next.len > 0 && (k->key == s->next_key || k->key == s->ev.key))
+    size_t at = follow_find(&s->follow, k->key);
+
+    results_hurry(&s->results);
+    if (at < s->follow.n)
+        give_one_back(s, at);
+    else if (k->key == s->ev.key && !k->unbegun)
         give_back(s);
     if (s->state == SLOT_IDLE || k->key != s->ev.key || k->unbegun)
         return; /* it has ended meanwhile */
@@ -602,29 +615,12 @@ static void handle_kill(struct slot *s, const struct wire_kill *k)
 /* Ends everything at once and leaves: the agent has died, or wants that. */
 _Noreturn static void leave(struct slot *s)
 {
-    struct pollfd child = {.fd = s->sigfd, .events = POLLIN};
-    struct signalfd_siginfo info;
-    int64_t pause_ms = LOOK_FIRST_MS;
-
-    for (;;) {
-        pid_t pid;
-
-        do {
-            pid = waitpid(-1, NULL, WNOHANG);
-        } while (pid > 0);
-        if (pid < 0) {
-            memguard_end(&s->guard);
-            pump_end(&s->pump); /* for who reads the packed output of a pilot that was killed */
-            if (s->packed.place != NULL)
-                (void)pack_out_end(&s->packed);
-            _exit(EXIT_SUCCESS);
-        }
-        signal_tree(s, SIGKILL);
-        if (poll(&child, 1, (int)pause_ms) > 0)
-            (void)!read(s->sigfd, &info, sizeof(info));
-        if (pause_ms < LOOK_LAST_MS)
-            pause_ms *= 2;
-    }
+    orphans_end(&s->tree, s->self, s->leader, s->sigfd);
+    memguard_end(&s->guard);
+    pump_end(&s->pump); /* for who reads the packed output of a pilot that was killed */
+    if (s->packed.place != NULL)
+        (void)pack_out_end(&s->packed);
+    _exit(EXIT_SUCCESS);
 }
 
 static void handle(struct slot *s, enum wire_type type, const void *payload, size_t len)
@@ -665,8 +661,10 @@ static int poll_timeout(const struct slot *s)
         until = s->memory_ms;
     if (s->flush_ms < until)
         until = s->flush_ms;
-    if (s->next_ms < until)
-        until = s->next_ms + 1;
+    if (follow_due_ms(&s->follow) < until)
+        until = follow_due_ms(&s->follow) + 1;
+    if (s->results.due_ms < until)
+        until = s->results.due_ms;
     if (until == NEVER)
         return -1;
     wait = until - clock_mono_ms();
@@ -692,10 +690,10 @@ static void receive(struct slot *s, int flags)
 static void on_time(struct slot *s)
 {
     if (s->deadline_ms == NEVER && s->look_ms == NEVER && s->memory_ms == NEVER &&
-        s->flush_ms == NEVER && s->next_ms == NEVER)
+        s->flush_ms == NEVER && s->follow.n == 0)
         return;
     s->now_ms = clock_mono_ms();
-    if (s->now_ms > s->next_ms)
+    if (s->now_ms > follow_due_ms(&s->follow))
         give_back(s);
     if (s->now_ms >= s->flush_ms) {
         pack_out_flush(&s->packed);
@@ -747,9 +745,15 @@ static void turn(struct slot *s)
 
 static void send_out(struct slot *s)
 {
-    if (!buf_ok(&s->out) || (s->out.len > 0 && wire_send(s->sock, s->out.data, s->out.len, 0) < 0))
+    const struct buf *out = &s->results.out;
+
+    if (!buf_ok(out))
+        leave(s);
+    if (!results_are_due(&s->results))
+        return;
+    if (wire_send(s->sock, out->data, out->len, 0) < 0)
         leave(s); /* the agent is gone */
-    buf_clear(&s->out);
+    results_clear(&s->results);
 }
 
 static void init(struct slot *s, int sock, const struct wire_config *config)
@@ -760,8 +764,8 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->sock = sock;
     s->config = config;
     s->self = getpid();
-    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = s->next_ms = NEVER;
-    buf_init(&s->next);
+    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = NEVER;
+    results_init(&s->results);
     memguard_init(&s->guard);
     oomscore_init(&s->oom_score);
     taskdir_init(&s->dirs[0]);

@@ -180,13 +180,14 @@ int msg_get_assign(struct rd *body, struct msg_assign *m)
 }
 
 void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, task_id_t after,
-                 const void *spec, size_t spec_len)
+                 uint32_t backs, const void *spec, size_t spec_len)
 {
     size_t at = begin(frame, MSG_RUN);
 
     buf_put_u32(frame, task);
     buf_put_u32(frame, attempt);
     buf_put_u32(frame, after);
+    buf_put_u32(frame, backs);
     buf_put(frame, spec, spec_len);
     end(frame, at);
 }
@@ -198,6 +199,7 @@ int msg_get_run(struct rd *body, struct msg_run *m)
     m->task = rd_u32(body);
     m->attempt = rd_u32(body);
     m->after = rd_u32(body);
+    m->backs = rd_u32(body);
     rc = spec_unpack(body, &m->spec);
     if (rc == 0 && finish(body) < 0) {
         task_spec_fini(&m->spec);

@@ -18,7 +18,7 @@
 #include "common/task.h"
 #include "pilot.h"
 
-#define MSG_VERSION 6
+#define MSG_VERSION 7
 #define MSG_MAGIC (0x504d5000u | MSG_VERSION) /* "PMP" and the version */
 #define MSG_BODY_MAX (64u << 20)              /* bytes; a longer one is refused before allocation */
 #define MSG_NAME_MAX 256
@@ -96,8 +96,9 @@ struct msg_assign {
 struct msg_run {
     task_id_t task;
     uint32_t attempt;
-    task_id_t after; /* lent: it begins when the attempt of this task that runs on the node has
-                      * ended, and takes over its cores; TASK_ID_NONE: at once */
+    task_id_t after; /* lent: it begins when the attempt of this task that is on the node has ended,
+                      * and takes over its cores; TASK_ID_NONE: at once */
+    uint32_t backs;  /* so many BACK messages of the node were known when this was sent */
     struct task_spec spec; /* decoded: owned, task_spec_fini */
 };
 
@@ -145,7 +146,7 @@ void msg_put_ready(struct buf *frame, const struct msg_ready *m);
 void msg_put_assign(struct buf *frame, const struct msg_assign *m);
 /* The spec as packed by spec_pack. */
 void msg_put_run(struct buf *frame, task_id_t task, uint32_t attempt, task_id_t after,
-                 const void *spec, size_t spec_len);
+                 uint32_t backs, const void *spec, size_t spec_len);
 void msg_put_kill(struct buf *frame, const struct msg_kill *m);
 void msg_put_back(struct buf *frame, const struct msg_back *m);
 void msg_put_ended(struct buf *frame, const struct msg_ended *m);

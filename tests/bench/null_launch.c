@@ -95,6 +95,11 @@ static int start_hook(const struct launch_request *req, struct pilot_error *err)
     return rc == 0 ? 0 : err_set_errno(err, PILOT_ESYS, rc, "cannot start the hook");
 }
 
+void launcher_cork(struct launcher *l, bool on)
+{
+    (void)l, (void)on;
+}
+
 int launcher_run(struct launcher *l, const struct launch_request *req, struct pilot_error *err)
 {
     if (req->stdio_fd > 0)

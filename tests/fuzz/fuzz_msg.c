@@ -16,7 +16,7 @@ static void put_run(struct buf *b, struct msg_run *m)
     buf_init(&spec);
     spec_pack(&spec, &m->spec);
     BUG_ON(!buf_ok(&spec));
-    msg_put_run(b, m->task, m->attempt, m->after, spec.data, spec.len);
+    msg_put_run(b, m->task, m->attempt, m->after, m->backs, spec.data, spec.len);
     buf_fini(&spec);
     task_spec_fini(&m->spec);
 }

@@ -97,14 +97,26 @@ static task_id_t behind(const struct reference *r, task_id_t task)
     return TASK_ID_NONE;
 }
 
+/* Who is behind a lent one follows what that followed. */
+static void leave_queue(struct reference *r, task_id_t task)
+{
+    task_id_t next = behind(r, task);
+
+    if (next != TASK_ID_NONE)
+        r->tasks[next].after = r->tasks[task].after;
+}
+
 static void end_attempt(struct reference *r, task_id_t task, enum attempt_reason reason,
                         int exit_code)
 {
     struct ref_task *t = &r->tasks[task];
     task_id_t next = behind(r, task);
 
-    if (t->lent)
+    if (t->lent) {
+        leave_queue(r, task);
+        next = TASK_ID_NONE;
         take(r, task); /* for a moment: both have been there */
+    }
     r->nodes[t->node].used -= t->spec.cores;
     r->nodes[t->node].memory_used -= t->spec.memory;
     r->running--;
@@ -156,6 +168,7 @@ static void come_back(struct reference *r, task_id_t task)
 {
     struct ref_task *t = &r->tasks[task];
 
+    leave_queue(r, task);
     t->lent = false;
     if (!t->cancelling)
         return;
@@ -283,14 +296,20 @@ static bool fits_ever(const struct reference *r, task_id_t task)
     return false;
 }
 
+/* How many are lent in that place, up to and with this one. */
+static unsigned queue_before(const struct reference *r, task_id_t task)
+{
+    return r->tasks[task].lent ? 1 + queue_before(r, r->tasks[task].after) : 0;
+}
+
 void ref_lend(struct reference *r, const struct sched_action *lend)
 {
     struct ref_task *t = &r->tasks[lend->task], *before = &r->tasks[lend->after];
 
     if (r->draining || !ref_is_ready(r, lend->task) || ref_is_late(r, lend->task))
         world_fail("task %u was lent while it may not start", lend->task);
-    if (before->status != TASK_RUNNING || before->node != lend->node ||
-        behind(r, lend->after) != TASK_ID_NONE)
+    if ((before->status != TASK_RUNNING && !before->lent) || before->node != lend->node ||
+        behind(r, lend->after) != TASK_ID_NONE || queue_before(r, lend->after) >= LENT_MAX)
         world_fail("task %u was lent behind task %u, which cannot hand its place on", lend->task,
                    lend->after);
     if (before->spec.cores != t->spec.cores || before->spec.memory != t->spec.memory)

@@ -18,7 +18,8 @@ struct ref_task {
     unsigned attempts, failures, losses;
     node_id_t node;
     bool cancelling;
-    bool lent; /* on `node`, behind `after`, and pending until that has ended */
+    bool lent; /* on `node`, behind `after`, which runs or is lent too; pending until that has ended
+                */
     task_id_t after;
     bool fresh_retry; /* retried since the last pass: what it depends on may be retried yet */
 };

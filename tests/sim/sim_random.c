@@ -33,7 +33,7 @@ struct run {
     int64_t now_ms;
     unsigned max_cores;  /* of nodes; node 0 has so many, and is up in the end */
     unsigned max_memory; /* likewise; 0: no task has memory, and nobody knows what nodes have */
-    unsigned starts, holds, late, loans;
+    unsigned starts, holds, late, loans, deep;
 };
 
 /* ---- What will happen --------------------------------------------------------------------------
@@ -78,7 +78,7 @@ static void record(struct run *r)
 static void on_start(struct run *r, const struct sched_action *a)
 {
     struct sched_event end = outcome(r, a->task, r->ref.tasks[a->task].failures);
-    uint32_t range = r->seed % 2 ? 400 : 3000;
+    uint32_t range = r->seed % 4 == 3 ? 100 : r->seed % 2 ? 400 : 3000;
     int64_t lasts = (int64_t)(random_of(r->seed, a->task, a->attempt + 1000) % range);
 
     if (!r->calm && random_of(r->seed, a->task, a->attempt + 2000) % 30 == 0) {
@@ -99,6 +99,7 @@ static void on_lend(struct run *r, const struct sched_action *a)
     struct sched_event end = outcome(r, a->task, r->ref.tasks[a->task].failures);
 
     r->loans++;
+    r->deep += r->ref.tasks[a->after].lent;
     end.attempt = a->attempt;
     end.node = a->node;
     if (x % 4 == 0)
@@ -441,7 +442,7 @@ int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    unsigned long long starts = 0, holds = 0, tasks = 0, late = 0, loans = 0;
+    unsigned long long starts = 0, holds = 0, tasks = 0, late = 0, loans = 0, deep = 0;
 
     printf("seeds %llu to %llu\n", (unsigned long long)seed,
            (unsigned long long)(seed + count - 1));
@@ -461,10 +462,13 @@ int main(int argc, char **argv)
         holds += a->holds;
         late += a->late;
         loans += a->loans;
+        deep += a->deep;
         run_fini(a);
         run_fini(b);
     }
-    printf("%llu tasks, %llu starts, %llu lent, %llu late in the end, a node held in %llu passes\n",
-           tasks, starts, loans, late, holds);
+    printf("%llu tasks, %llu starts, %llu lent, %llu of them behind lent ones, %llu late in the "
+           "end, a node "
+           "held in %llu passes\n",
+           tasks, starts, loans, deep, late, holds);
     return 0;
 }

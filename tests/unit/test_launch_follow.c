@@ -3,6 +3,8 @@
  * attempt like any other, and where it must not wait any longer it comes back. */
 #include "launch_helpers.h"
 
+#include <poll.h>
+
 #include "common/error.h"
 
 #define LONG_MS 60000
@@ -332,11 +334,218 @@ static void test_nothing_to_follow(void **state)
     run_behind(f, 2, "b", "true", 1);
     req = follower(3, "c", "true", 1); /* it has one already */
     assert_int_equal(launcher_run(f->l, &req, &err), PILOT_EAGAIN);
-    req = follower(3, "c", "true", 2); /* which has not begun, as far as is known */
+    for (uint64_t key = 3; key <= 1 + LENT_MAX; key++)
+        run_behind(f, key, "c", "true", key - 1);
+    req = follower(99, "c", "true", 1 + LENT_MAX); /* one more than may be */
     assert_int_equal(launcher_run(f->l, &req, &err), PILOT_EAGAIN);
     open_gate(f);
+    for (uint64_t key = 1; key <= 1 + LENT_MAX; key++)
+        (void)await_end(f, key);
+    assert_int_equal(launcher_running(f->l), 0);
+}
+
+/* ---- Several ---------------------------------------------------------------------------------
+ */
+
+/* Attempts 2, ... behind attempt 1, with that command, asked for in one go. */
+static void run_many_behind(struct fixture *f, int count, const char *command)
+{
+    launcher_cork(f->l, true);
+    for (int i = 0; i < count; i++) {
+        char id[16];
+
+        snprintf(id, sizeof(id), "t%d", i + 2);
+        run_behind(f, (uint64_t)i + 2, id, command, (uint64_t)i + 1);
+    }
+    launcher_cork(f->l, false);
+}
+
+/* They run one after the other, and are told in that order. */
+static void test_several_in_order(void **state)
+{
+    struct fixture *f = *state;
+    int64_t ended_ms = 0;
+
+    run_first(f, 1, "t1", GATE "; echo >>../order");
+    run_many_behind(f, LENT_MAX, "basename $PWD >>../order");
+    open_gate(f);
+    for (uint64_t key = 1; key <= 1 + LENT_MAX; key++) {
+        struct attempt_result res = await_end(f, key);
+
+        assert_int_equal(res.exit_code, 0);
+        assert_true(res.start_wall_ms >= ended_ms);
+        ended_ms = res.end_wall_ms;
+    }
+    assert_string_equal(content(f, "order"), "\nt2\nt3\nt4\nt5\nt6\nt7\nt8\nt9\n");
+    assert_int_equal(launcher_running(f->l), 0);
+}
+
+static int fd_is_readable(const struct fixture *f)
+{
+    struct pollfd p = {.fd = launcher_fd(f->l), .events = POLLIN};
+
+    return poll(&p, 1, 0);
+}
+
+/* The ends of short ones wait, but for a moment only, though the one after them takes long. */
+static void test_ends_are_told_together_and_soon(void **state)
+{
+    struct fixture *f = *state;
+    int wakeups = 0, ends = 0;
+    struct launch_event ev;
+
+    run_first(f, 1, "t1", GATE);
+    run_many_behind(f, 5, "/bin/true");
+    run_behind(f, 7, "t7", "touch ../begun; sleep 0.5", 6);
+    run_behind(f, 8, "t8", "true", 7);
+    open_gate(f);
+    while (ends < 6) {
+        bool readable = fd_is_readable(f) > 0;
+
+        wakeups += readable;
+        while (readable && launcher_next(f->l, &ev) > 0) {
+            assert_false(ev.returned);
+            assert_int_equal(ev.key, ++ends);
+        }
+    }
+    assert_true(wakeups < 6);
+    assert_int_equal(await_end(f, 7).exit_code, 0);
+    (void)await_end(f, 8);
+}
+
+/* Nothing else ends that would carry the ends along. */
+static void test_held_ends_do_not_wait_for_a_long_one(void **state)
+{
+    struct fixture *f = *state;
+    struct launch_request req;
+
+    run_first(f, 1, "t1", GATE);
+    run_behind(f, 2, "t2", "/bin/true", 1);
+    run_behind(f, 3, "t3", "touch ../begun; while ! test -e ../over; do sleep 0.01; done", 2);
+    for (uint64_t key = 4; key <= 8; key++)
+        run_behind(f, key, "t4", "true", key - 1);
+    open_gate(f);
     (void)await_end(f, 1);
-    (void)await_end(f, 2);
+    (void)await_end(f, 2); /* 3 runs until somebody says so: nobody has */
+    req = request("x", "touch ../over");
+    req.key = 20;
+    run(f, &req);
+    assert_int_equal(await_end(f, 20).exit_code, 0);
+    for (uint64_t key = 3; key <= 8; key++)
+        (void)await_end(f, key);
+}
+
+/* All of them, in order, and what was prepared is gone. */
+static void test_all_back_when_one_takes_too_long(void **state)
+{
+    struct fixture *f = *state;
+
+    run_first(f, 1, "a", GATE);
+    for (uint64_t key = 2; key <= 1 + LENT_MAX; key++) {
+        struct launch_request req = follower(key, "b", "touch ../begun", key - 1);
+
+        req.wait_ms = 50;
+        run(f, &req);
+    }
+    for (uint64_t key = 2; key <= 1 + LENT_MAX; key++)
+        await_back(f, key);
+    assert_false(exists(f, "b"));
+    open_gate(f);
+    assert_int_equal(await_end(f, 1).exit_code, 0);
+    assert_false(exists(f, "begun"));
+    assert_int_equal(launcher_running(f->l), 0);
+}
+
+/* In the middle of them: the ends before it are told first, those behind it come back. */
+static void test_rest_back_when_one_in_the_middle_takes_long(void **state)
+{
+    struct fixture *f = *state;
+
+    run_first(f, 1, "a", GATE);
+    run_many_behind(f, 2, "/bin/true");
+    for (uint64_t key = 4; key <= 8; key++) {
+        struct launch_request req =
+            follower(key, "c",
+                     key == 4 ? "touch ../begun; while ! test -e ../over; do sleep 0.01; done"
+                              : "touch ../wrong",
+                     key - 1);
+
+        req.wait_ms = key == 4 ? LONG_MS : 300;
+        run(f, &req);
+    }
+    open_gate(f);
+    for (uint64_t key = 1; key <= 3; key++)
+        (void)await_end(f, key);
+    for (uint64_t key = 5; key <= 8; key++)
+        await_back(f, key);
+    launcher_kill(f->l, 4, REASON_CANCEL, true);
+    assert_int_equal(await_end(f, 4).reason, REASON_CANCEL);
+    assert_false(exists(f, "wrong"));
+}
+
+/* Only that one; the others go on. */
+static void test_one_of_the_middle_is_killed(void **state)
+{
+    struct fixture *f = *state;
+
+    run_first(f, 1, "t1", GATE);
+    run_many_behind(f, 4, "basename $PWD >>../order");
+    launcher_kill(f->l, 3, REASON_CANCEL, false);
+    await_back(f, 3);
+    launcher_recall(f->l, 2); /* the first of them: what was prepared for it is taken back */
+    await_back(f, 2);
+    assert_false(exists(f, "t2"));
+    open_gate(f);
+    (void)await_end(f, 1);
+    (void)await_end(f, 4);
+    (void)await_end(f, 5);
+    assert_string_equal(content(f, "order"), "t4\nt5\n");
+}
+
+/* One that cannot be started stops nobody behind it. */
+static void test_past_one_that_cannot_start(void **state)
+{
+    struct fixture *f = *state;
+    char *argv[] = {(char *)"/no/such/program", NULL};
+
+    run_first(f, 1, "t1", GATE);
+    run_many_behind(f, 2, "true");
+    for (uint64_t key = 4; key <= 5; key++) {
+        struct launch_request req = follower(key, "b", NULL, key - 1);
+
+        req.argv = argv;
+        run(f, &req);
+    }
+    run_behind(f, 6, "t6", "exit 7", 5);
+    open_gate(f);
+    for (uint64_t key = 1; key <= 3; key++)
+        assert_int_equal(await_end(f, key).reason, REASON_EXIT);
+    assert_int_equal(await_end(f, 4).reason, REASON_SPAWN);
+    assert_int_equal(await_end(f, 5).reason, REASON_SPAWN);
+    assert_int_equal(await_end(f, 6).exit_code, 7);
+}
+
+/* Ends that it had not told are lost with it, and nothing is told twice. */
+static void test_slot_killed_with_ends_not_told(void **state)
+{
+    struct fixture *f = *state;
+    bool lost = false;
+
+    run_first(f, 1, "t1", GATE);
+    run_many_behind(f, 3, "/bin/true");
+    run_behind(f, 5, "t5", "kill -9 $PPID; sleep 100", 4);
+    run_behind(f, 6, "t6", "touch ../begun", 5);
+    run_behind(f, 7, "t7", "touch ../begun", 6);
+    run_behind(f, 8, "t8", "touch ../begun", 7);
+    open_gate(f);
+    for (uint64_t key = 1; key <= 8; key++) {
+        enum attempt_reason reason = await_end(f, key).reason;
+
+        assert_true(reason == REASON_LOST || (!lost && key < 5 && reason == REASON_EXIT));
+        lost = reason == REASON_LOST;
+    }
+    assert_false(exists(f, "begun"));
+    assert_int_equal(finish(f, "c", "exit 4").exit_code, 4);
     assert_int_equal(launcher_running(f->l), 0);
 }
 
@@ -358,6 +567,15 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_killed_once_begun, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slot_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_to_follow, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_several_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ends_are_told_together_and_soon, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_ends_do_not_wait_for_a_long_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_back_when_one_takes_too_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rest_back_when_one_in_the_middle_takes_long, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_one_of_the_middle_is_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_past_one_that_cannot_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slot_killed_with_ends_not_told, setup, teardown),
     };
 
     if (argc > 2 && strcmp(argv[1], "helper") == 0)

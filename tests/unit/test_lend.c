@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tasks lent behind others: when, and what becomes of them. One node of one core, ten tasks that
- * take 10 ms each, unless a test says otherwise. */
+ * take 20 ms each (which is too long for more than one to be lent), unless a test says otherwise.
+ */
 #include "sched_fixture.h"
 
 #define TASKS 10
@@ -21,7 +22,7 @@ static struct fixture begin_lending(struct sched_config config, int64_t takes_ms
 
 static struct fixture begin_lent(void)
 {
-    struct fixture f = begin_lending((struct sched_config){0}, 10);
+    struct fixture f = begin_lending((struct sched_config){0}, 20);
 
     place(&f);
     expect(&f, "0@0#1 lend 1@0#1>0");
@@ -74,7 +75,7 @@ static void test_not_before_enough_were_short(void **state)
     struct fixture f = begin_lending((struct sched_config){0}, 0);
 
     (void)state;
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < 18; i++)
         add_cores(&f, 1);
     for (task_id_t i = 0; i < 16; i++) {
         char text[64];
@@ -88,8 +89,8 @@ static void test_not_before_enough_were_short(void **state)
         snprintf(text, sizeof(text), "%u:completed", i);
         expect(&f, text);
     }
-    place(&f);
-    expect(&f, "16@0#1 lend 17@0#1>16");
+    place(&f); /* 6 ms is soon, and 10 are left for 2 in that place */
+    expect(&f, "16@0#1 lend 17@0#1>16 lend 18@0#1>17");
     finish(&f);
 }
 
@@ -101,7 +102,7 @@ static void test_not_when_long_or_too_few(void **state)
     place(&f);
     expect(&f, "0@0#1");
     finish(&f);
-    f = begin_lending((struct sched_config){0}, 10);
+    f = begin_lending((struct sched_config){0}, 20);
     up(&f, 1, 1);
     up(&f, 2, 1);
     place(&f); /* 7 are left for 3 that run */
@@ -111,7 +112,7 @@ static void test_not_when_long_or_too_few(void **state)
 
 static void test_not_behind_one_that_has_run_long(void **state)
 {
-    struct fixture f = begin_lending((struct sched_config){.max_running = 1}, 10);
+    struct fixture f = begin_lending((struct sched_config){.max_running = 1}, 20);
 
     (void)state;
     place(&f);
@@ -127,12 +128,12 @@ static void test_not_behind_one_that_has_run_long(void **state)
 /* Only the next in order, and only one that is as large. */
 static void test_only_the_next_in_order(void **state)
 {
-    struct fixture f = begin_lending((struct sched_config){0}, 10);
+    struct fixture f = begin_lending((struct sched_config){0}, 20);
 
     (void)state;
     up(&f, 1, 2);
-    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 10});
-    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 10});
+    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 20});
+    add(&f, (struct sched_task){.cores = 2, .priority = 1, .timeout_ms = 20});
     place(&f); /* 11, which fits nowhere now, is before the others */
     expect(&f, "10@1#1 0@0#1");
     done(&f, 10);
@@ -221,15 +222,169 @@ static void test_drain_wants_it_back(void **state)
 /* Its start may be a while after the loan. */
 static void test_not_close_to_the_deadline(void **state)
 {
-    struct fixture f = begin_lending((struct sched_config){.deadline_ms = 205}, 10);
+    struct fixture f = begin_lending((struct sched_config){.deadline_ms = 215}, 20);
 
     (void)state;
     place(&f);
     expect(&f, "0@0#1");
     finish(&f);
-    f = begin_lending((struct sched_config){.deadline_ms = 215}, 10);
+    f = begin_lending((struct sched_config){.deadline_ms = 225}, 20);
     place(&f);
     expect(&f, "0@0#1 lend 1@0#1>0");
+    finish(&f);
+}
+
+/* ---- Several behind one ----------------------------------------------------------------------
+ */
+
+/* Tasks of takes_ms; task 0 runs. */
+static struct fixture begin_many(struct sched_config config, int64_t takes_ms, int more)
+{
+    struct fixture f = begin_lending(config, takes_ms);
+
+    for (int i = 0; i < more; i++)
+        add(&f, (struct sched_task){.timeout_ms = takes_ms});
+    place(&f);
+    return f;
+}
+
+#define EIGHT                                                                                      \
+    "0@0#1 lend 1@0#1>0 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3 lend 5@0#1>4 lend 6@0#1>5 "         \
+    "lend 7@0#1>6 lend 8@0#1>7"
+
+static void test_eight_behind_one_and_filled_up_again(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 5, 60);
+
+    (void)state;
+    expect(&f, EIGHT);
+    done(&f, 0);
+    done(&f, 1);
+    done(&f, 2);
+    expect(&f, "0:completed 1@0#1! 1:completed 2@0#1! 2:completed 3@0#1!");
+    place(&f); /* once for all three */
+    expect(&f, "lend 9@0#1>8 lend 10@0#1>9 lend 11@0#1>10");
+    finish(&f);
+}
+
+/* As many as are over within 40 ms; none without four times as many behind them. */
+static void test_as_many_as_are_over_soon(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 10, 60);
+
+    (void)state;
+    expect(&f, "0@0#1 lend 1@0#1>0 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3");
+    finish(&f);
+    f = begin_many((struct sched_config){0}, 11, 60);
+    expect(&f, "0@0#1 lend 1@0#1>0");
+    finish(&f);
+    f = begin_many((struct sched_config){0}, 5, 4); /* 13, 12 and 11 are left */
+    expect(&f, "0@0#1 lend 1@0#1>0 lend 2@0#1>1");
+    finish(&f);
+}
+
+/* Who waits for one of them should not wait for the others. */
+static void test_one_behind_what_others_wait_for(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 5);
+
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        add(&f, (struct sched_task){.timeout_ms = 5});
+    add_after(&f, 2);
+    place(&f);
+    expect(&f, "0@0#1 lend 1@0#1>0");
+    done(&f, 0);
+    place(&f);
+    expect(&f, "0:completed 1@0#1! lend 2@0#1>1");
+    done(&f, 1);
+    place(&f);
+    expect(&f, "1:completed 2@0#1! lend 3@0#1>2");
+    finish(&f);
+}
+
+static void test_all_come_back(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 5, 60);
+
+    (void)state;
+    expect(&f, EIGHT);
+    for (task_id_t i = 1; i <= 8; i++)
+        returned(&f, i, 1);
+    expect(&f, "");
+    done(&f, 0);
+    expect(&f, "0:completed");
+    place(&f);
+    expect(&f, "1@0#1 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3 lend 5@0#1>4 lend 6@0#1>5 "
+               "lend 7@0#1>6 lend 8@0#1>7 lend 9@0#1>8");
+    finish(&f);
+}
+
+/* Out of the middle, and out of order: those behind move up. */
+static void test_cancelled_in_the_middle(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 10, 60);
+
+    (void)state;
+    expect(&f, "0@0#1 lend 1@0#1>0 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3");
+    cancel(&f, 2);
+    expect(&f, "kill 2@0#1");
+    returned(&f, 2, 1);
+    expect(&f, "2:cancelled");
+    end(&f, 3, 1, REASON_EXIT, 0); /* those before it are not known yet */
+    expect(&f, "3@0#1! 3:completed");
+    done(&f, 0);
+    done(&f, 1);
+    expect(&f, "0:completed 1@0#1! 1:completed 4@0#1!");
+    place(&f);
+    expect(&f, "lend 5@0#1>4 lend 6@0#1>5 lend 7@0#1>6 lend 8@0#1>7");
+    finish(&f);
+}
+
+static void test_drain_wants_all_back(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 10, 60);
+
+    (void)state;
+    expect(&f, "0@0#1 lend 1@0#1>0 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3");
+    done(&f, 0);
+    apply(&f, (struct sched_event){.type = SCHED_DRAIN});
+    expect(&f, "0:completed 1@0#1! recall 2@0#1 recall 3@0#1 recall 4@0#1");
+    finish(&f);
+}
+
+/* Who is lost takes those behind it along once, and never again. */
+static void test_what_was_lost_is_not_lent(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 10, 60);
+
+    (void)state;
+    expect(&f, "0@0#1 lend 1@0#1>0 lend 2@0#1>1 lend 3@0#1>2 lend 4@0#1>3");
+    down(&f, 0);
+    expect(&f, "0:pending 1@0#1! 1:pending 2@0#1! 2:pending 3@0#1! 3:pending 4@0#1! 4:pending");
+    up(&f, 0, 1);
+    for (task_id_t i = 0; i <= 4; i++) {
+        char text[64];
+
+        place(&f); /* alone, and at once: nobody goes behind what was lost */
+        snprintf(text, sizeof(text), "%u@0#2", i);
+        expect(&f, text);
+        done(&f, i);
+        snprintf(text, sizeof(text), "%u:completed", i);
+        expect(&f, text);
+    }
+    place(&f);
+    expect(&f, "5@0#1 lend 6@0#1>5 lend 7@0#1>6 lend 8@0#1>7 lend 9@0#1>8");
+    finish(&f);
+}
+
+/* Where a single loss fails a task, none is put at risk. */
+static void test_nothing_lent_where_one_loss_is_the_last(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){.max_losses = 1}, 10, 60);
+
+    (void)state;
+    expect(&f, "0@0#1");
     finish(&f);
 }
 
@@ -248,6 +403,14 @@ int main(void)
         cmocka_unit_test(test_lost_with_its_node),
         cmocka_unit_test(test_drain_wants_it_back),
         cmocka_unit_test(test_not_close_to_the_deadline),
+        cmocka_unit_test(test_eight_behind_one_and_filled_up_again),
+        cmocka_unit_test(test_as_many_as_are_over_soon),
+        cmocka_unit_test(test_one_behind_what_others_wait_for),
+        cmocka_unit_test(test_all_come_back),
+        cmocka_unit_test(test_cancelled_in_the_middle),
+        cmocka_unit_test(test_drain_wants_all_back),
+        cmocka_unit_test(test_what_was_lost_is_not_lent),
+        cmocka_unit_test(test_nothing_lent_where_one_loss_is_the_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

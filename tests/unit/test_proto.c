@@ -72,7 +72,7 @@ static void fill_all(struct buf *f)
     msg_put_assign(f, &assign);
     buf_init(&packed);
     spec_pack(&packed, &spec);
-    msg_put_run(f, 3, 2, 7, packed.data, packed.len);
+    msg_put_run(f, 3, 2, 7, 5, packed.data, packed.len);
     buf_fini(&packed);
     msg_put_kill(f, &kill_msg);
     ended.result.packed = true;
@@ -138,7 +138,7 @@ static int again(unsigned type, struct rd *body, struct buf *out)
             return rc;
         buf_init(&packed);
         spec_pack(&packed, &run.spec);
-        msg_put_run(out, run.task, run.attempt, run.after, packed.data, packed.len);
+        msg_put_run(out, run.task, run.attempt, run.after, run.backs, packed.data, packed.len);
         buf_fini(&packed);
         task_spec_fini(&run.spec);
         return 0;
