@@ -6,10 +6,10 @@
 CORES=2
 
 # Each attempt leaves a line: which one it was.
-journal_tasks() { # COUNT
+journal_tasks() { # COUNT [SECONDS]
     mkdir -p journal
     for ((i = 1; i <= $1; i++)); do
-        echo "{\"id\": \"t$i\", \"command\": \"echo \$PILOT_ATTEMPT >>$PWD/journal/t$i; sleep 0.02\"}"
+        echo "{\"id\": \"t$i\", \"command\": \"echo \$PILOT_ATTEMPT >>$PWD/journal/t$i${2-; sleep 0.02}\"}"
     done
 }
 
@@ -67,6 +67,32 @@ test_the_next_begins_without_the_pilot() {
     assert_eq status 0 "$status"
     assert_eq statuses "completed 600" "$(statuses)"
     assert_eq attempts 600 "$(sql "select count(*) from attempts")"
+    check_journal
+}
+
+# The same with tasks of some ms: several are there.
+begun_since_stop() {
+    : >stamp
+    kill -STOP "$pilot_pid"
+    must_wait_until 10 slots_idle
+    find journal -type f -newer stamp | wc -l
+    kill -CONT "$pilot_pid"
+}
+
+test_several_begin_without_the_pilot() {
+    local n=0
+    journal_tasks 3000 "; sleep 0.003" >tasks.jsonl
+    pilot_start --cores $CORES tasks.jsonl
+    must_wait_until 30 at_least_begun 100
+    for ((try = 1; try <= 10 && n < 3 * CORES; try++)); do
+        n=$(begun_since_stop)
+        must_wait_until 30 at_least_begun $(($(begun) + 20))
+    done
+    [ "$n" -ge $((3 * CORES)) ] || fail "only $n begun while the pilot was stopped"
+    pilot_wait 60
+    assert_eq status 0 "$status"
+    assert_eq statuses "completed 3000" "$(statuses)"
+    assert_eq attempts 3000 "$(sql "select count(*) from attempts")"
     check_journal
 }
 
@@ -163,6 +189,50 @@ test_slot_killed() {
     assert_eq statuses "completed 400" "$(statuses)"
     assert_between lost 1 2 "$(sql "select count(*) from attempts where reason = 'lost'")"
     check_journal
+}
+
+# With queues, and ends that were not told: what it had is run again, and known once.
+test_slot_killed_with_short_tasks() {
+    local slot
+    journal_tasks 4000 "" >tasks.jsonl
+    pilot_start --cores $CORES tasks.jsonl
+    for ((i = 1; i <= 3; i++)); do
+        must_wait_until 30 at_least_begun $((i * 300))
+        slot=$(children_named "$(children_named "$pilot_pid" pilot-guardian)" pilot-slot)
+        kill -9 "${slot%%$'\n'*}"
+    done
+    pilot_wait 60
+    assert_eq status 0 "$status"
+    assert_eq statuses "completed 4000" "$(statuses)"
+    assert_between lost 3 27 "$(sql "select count(*) from attempts where reason = 'lost'")"
+    assert_eq "lost more than twice" 0 "$(sql "select count(*) from (select id from attempts where reason = 'lost' group by id having count(*) > 2)")"
+    assert_eq "completed twice" 0 "$(sql "select count(*) from (select id from attempts where reason = 'exit' group by id having count(*) > 1)")"
+    check_journal
+}
+
+# In the middle of a queue, most of them.
+test_cancelled_short_tasks() {
+    cat >hook.py <<'END'
+import json, sys
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] != "ended":
+        continue
+    answer = {"ack": event["seq"]}
+    if event["result"]["status"] == "completed" and event["counts"]["completed"] % 10 == 0:
+        ended = event["counts"]["completed"] + event["counts"]["cancelled"]
+        answer["cancel"] = ["t%d" % i for i in range(ended + 1, ended + 40, 3) if i <= 2000]
+    print(json.dumps(answer), flush=True)
+END
+    journal_tasks 2000 "" >tasks.jsonl
+    expect 1 --cores $CORES --on-complete "python3 hook.py" tasks.jsonl
+    assert_eq unfinished 0 "$(sql "select count(*) from tasks where status not in ('completed', 'cancelled')")"
+    assert_between cancelled 20 1900 "$(sql "select count(*) from tasks where status = 'cancelled'")"
+    check_journal
+    # Cancelled without an attempt: it has not run.
+    for id in $(sql "select id from tasks where status = 'cancelled' and attempts = 0"); do
+        [ ! -e "journal/$id" ] || fail "$id has run, and the state does not know"
+    done
 }
 
 run_tests "$@"
