@@ -47,7 +47,7 @@ void results_hurry(struct results *r)
 
 bool results_are_due(const struct results *r)
 {
-    return r->out.len > 0 && (r->at_once || clock_mono_ms() >= r->due_ms);
+    return !buf_ok(&r->out) || (r->out.len > 0 && (r->at_once || clock_mono_ms() >= r->due_ms));
 }
 
 void results_clear(struct results *r)

@@ -24,7 +24,7 @@ void results_put(struct results *r, const struct launch_event *ev, size_t left);
 void results_put_back(struct results *r, uint64_t key);
 /* Whoever waits for what is held is not to wait longer. */
 void results_hurry(struct results *r);
-/* Is out to be sent now? */
+/* Is out to be sent now? True too when memory was short for it, which buf_ok(&out) says. */
 bool results_are_due(const struct results *r);
 /* It has been. */
 void results_clear(struct results *r);

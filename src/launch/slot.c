@@ -70,6 +70,7 @@
 #define LOOK_FIRST_MS 2  /* pause between two looks at what is left; doubled each time ... */
 #define LOOK_LAST_MS 100 /* ... up to this */
 #define MEMORY_FIRST_MS 50
+#define PREPARE_MS 2 /* a task has come that far: there is time for what the next one needs */
 #define FLUSH_MS 500 /* packed output is kept in memory so long, for who follows it */
 
 enum slot_state { SLOT_IDLE, SLOT_RUNNING, SLOT_LINGER, SLOT_TERM, SLOT_KILL };
@@ -98,6 +99,7 @@ struct slot {
     struct memguard guard;  /* of that memory */
     struct follow follow;   /* what begins after it */
     bool prepared;          /* the other of dirs is open for the first of these */
+    int64_t prepare_ms;     /* when it is to be */
     struct wire_fds passed; /* came with a RUN message's first bytes, are used with its last */
     struct launch_event ev;
 
@@ -127,8 +129,7 @@ static void add_usage(struct attempt_result *res, const struct rusage *ru)
         res->max_rss_kib = ru->ru_maxrss;
 }
 
-/* It is sent at the end of the turn, when the next one has begun: whom it wakes would take the core
- * from that. Or later. */
+/* It is sent when the next one has begun: whom it wakes would take the core from that. */
 static void put_result(struct slot *s)
 {
     s->ev.result.end_wall_ms = clock_wall_ms();
@@ -544,13 +545,15 @@ static void handle_run(struct slot *s, const struct launch_request *req)
         s->memory_ms = clock_mono_ms() + MEMORY_FIRST_MS;
 }
 
-/* Makes the files of the first that is to follow, while there is time. Only what can be taken back:
- * of a first attempt. What cannot be made is tried again, and told, when it begins. */
+/* Makes the files of the first that is to follow, while there is time; not just when another
+ * begins, from which that would take the core. Only what can be taken back: of a first attempt.
+ * What cannot be made is tried again, and told, when it begins. */
 static void prepare_next(struct slot *s, const struct launch_request *req)
 {
     char message[TASK_MESSAGE_MAX];
 
-    if (!has_files(req) || req->attempt != 1)
+    s->prepare_ms = NEVER;
+    if (s->prepared || !has_files(req) || req->attempt != 1)
         return;
     s->prepared = open_files(s, other_dir(s), req, message) == 0;
     if (!s->prepared)
@@ -566,15 +569,13 @@ static const struct launch_request *first_request(struct slot *s)
     return &s->run.req;
 }
 
-/* The next one that can be started. */
 static void begin_next(struct slot *s)
 {
     while (s->state == SLOT_IDLE && s->follow.n > 0) {
         handle_run(s, first_request(s));
         follow_remove(&s->follow, 0);
     }
-    if (s->follow.n > 0)
-        prepare_next(s, first_request(s));
+    s->prepare_ms = clock_mono_ms() + PREPARE_MS;
 }
 
 /* It begins when the one that runs has ended, and those that came before it. False: this cannot be.
@@ -654,17 +655,17 @@ static void handle_messages(struct slot *s)
 
 static int poll_timeout(const struct slot *s)
 {
-    int64_t until = s->deadline_ms < s->look_ms ? s->deadline_ms : s->look_ms;
-    int64_t wait;
+    const int64_t dues_ms[] = {s->deadline_ms,
+                               s->look_ms,
+                               s->memory_ms,
+                               s->flush_ms,
+                               s->follow.n > 0 ? follow_due_ms(&s->follow) + 1 : NEVER,
+                               s->follow.n > 0 ? s->prepare_ms : NEVER,
+                               s->results.due_ms};
+    int64_t until = NEVER, wait;
 
-    if (s->memory_ms < until)
-        until = s->memory_ms;
-    if (s->flush_ms < until)
-        until = s->flush_ms;
-    if (follow_due_ms(&s->follow) < until)
-        until = follow_due_ms(&s->follow) + 1;
-    if (s->results.due_ms < until)
-        until = s->results.due_ms;
+    for (size_t i = 0; i < sizeof(dues_ms) / sizeof(dues_ms[0]); i++)
+        until = dues_ms[i] < until ? dues_ms[i] : until;
     if (until == NEVER)
         return -1;
     wait = until - clock_mono_ms();
@@ -695,6 +696,8 @@ static void on_time(struct slot *s)
     s->now_ms = clock_mono_ms();
     if (s->now_ms > follow_due_ms(&s->follow))
         give_back(s);
+    if (s->now_ms >= s->prepare_ms && s->follow.n > 0)
+        prepare_next(s, first_request(s));
     if (s->now_ms >= s->flush_ms) {
         pack_out_flush(&s->packed);
         s->flush_ms = NEVER;
@@ -747,11 +750,9 @@ static void send_out(struct slot *s)
 {
     const struct buf *out = &s->results.out;
 
-    if (!buf_ok(out))
-        leave(s);
     if (!results_are_due(&s->results))
         return;
-    if (wire_send(s->sock, out->data, out->len, 0) < 0)
+    if (!buf_ok(out) || wire_send(s->sock, out->data, out->len, 0) < 0)
         leave(s); /* the agent is gone */
     results_clear(&s->results);
 }
@@ -764,7 +765,7 @@ static void init(struct slot *s, int sock, const struct wire_config *config)
     s->sock = sock;
     s->config = config;
     s->self = getpid();
-    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = NEVER;
+    s->deadline_ms = s->look_ms = s->memory_ms = s->flush_ms = s->prepare_ms = NEVER;
     results_init(&s->results);
     memguard_init(&s->guard);
     oomscore_init(&s->oom_score);
