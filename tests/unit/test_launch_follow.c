@@ -3,8 +3,6 @@
  * attempt like any other, and where it must not wait any longer it comes back. */
 #include "launch_helpers.h"
 
-#include <poll.h>
-
 #include "common/error.h"
 
 #define LONG_MS 60000
@@ -380,39 +378,6 @@ static void test_several_in_order(void **state)
     assert_int_equal(launcher_running(f->l), 0);
 }
 
-static int fd_is_readable(const struct fixture *f)
-{
-    struct pollfd p = {.fd = launcher_fd(f->l), .events = POLLIN};
-
-    return poll(&p, 1, 0);
-}
-
-/* The ends of short ones wait, but for a moment only, though the one after them takes long. */
-static void test_ends_are_told_together_and_soon(void **state)
-{
-    struct fixture *f = *state;
-    int wakeups = 0, ends = 0;
-    struct launch_event ev;
-
-    run_first(f, 1, "t1", GATE);
-    run_many_behind(f, 5, "/bin/true");
-    run_behind(f, 7, "t7", "touch ../begun; sleep 0.5", 6);
-    run_behind(f, 8, "t8", "true", 7);
-    open_gate(f);
-    while (ends < 6) {
-        bool readable = fd_is_readable(f) > 0;
-
-        wakeups += readable;
-        while (readable && launcher_next(f->l, &ev) > 0) {
-            assert_false(ev.returned);
-            assert_int_equal(ev.key, ++ends);
-        }
-    }
-    assert_true(wakeups < 6);
-    assert_int_equal(await_end(f, 7).exit_code, 0);
-    (void)await_end(f, 8);
-}
-
 /* Nothing else ends that would carry the ends along. */
 static void test_held_ends_do_not_wait_for_a_long_one(void **state)
 {
@@ -568,7 +533,6 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_slot_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_to_follow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several_in_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ends_are_told_together_and_soon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_ends_do_not_wait_for_a_long_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_back_when_one_takes_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rest_back_when_one_in_the_middle_takes_long, setup,

@@ -3,6 +3,8 @@
  * CPUs, the process tree. */
 #include "launch_helpers.h"
 
+#include "common/clock.h"
+#include "launch/results.h"
 #include "launch/cpubind.h"
 #include "launch/plan.h"
 #include "launch/shell.h"
@@ -573,6 +575,51 @@ static void the_tree_of_a_process(void **state)
     tree_fini(&t);
 }
 
+/* ---- results.c ------------------------------------------------------------------------------- */
+
+/* Ends of tasks of that length, with so many left to begin; are they to be sent then? */
+static bool put_end(struct results *r, enum attempt_reason reason, int64_t took_ms, size_t left)
+{
+    struct launch_event ev = {.key = 1, .result = {.reason = reason, .end_wall_ms = took_ms}};
+
+    results_put(r, &ev, left);
+    return results_are_due(r);
+}
+
+static void test_results_wait_for_each_other(void **state)
+{
+    struct results r;
+    int64_t began_ms;
+
+    (void)state;
+    results_init(&r);
+    assert_false(results_are_due(&r));
+    do { /* unless this process was held up */
+        results_clear(&r);
+        began_ms = clock_mono_ms();
+        for (unsigned i = 1; i < LENT_MAX; i++)
+            (void)put_end(&r, REASON_EXIT, 1, 5);
+    } while (results_are_due(&r) && clock_mono_ms() - began_ms >= 3);
+    assert_false(r.at_once);
+    assert_true(put_end(&r, REASON_EXIT, 1, 5)); /* eight of them */
+    results_clear(&r);
+    assert_true(put_end(&r, REASON_EXIT, 1, 2)); /* the agent is to send more */
+    results_clear(&r);
+    assert_true(put_end(&r, REASON_EXIT, 3, 5)); /* a long one */
+    results_clear(&r);
+    assert_true(put_end(&r, REASON_SIGNAL, 1, 5));
+    results_clear(&r);
+    (void)put_end(&r, REASON_EXIT, 1, 5);
+    assert_false(r.at_once);
+    results_put_back(&r, 2);
+    assert_true(results_are_due(&r));
+    results_clear(&r);
+    (void)put_end(&r, REASON_EXIT, 1, 5);
+    while (!results_are_due(&r)) /* nothing else comes: the time is enough */
+        assert_true(clock_mono_ms() <= r.due_ms + 60000 && r.due_ms < INT64_MAX);
+    buf_fini(&r.out);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -586,6 +633,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(lengths_beyond_reason_are_refused),
         cmocka_unit_test(lists_of_cpus),
         cmocka_unit_test(the_tree_of_a_process),
+        cmocka_unit_test(test_results_wait_for_each_other),
     };
 
     if (argc > 2 && strcmp(argv[1], "helper") == 0)
