@@ -15,8 +15,7 @@
  *
  * Requests that come while a task runs are kept, and begin in finish, one after the other. From the
  * moment when the task may take longer than expected (the time of the first of them has passed, it
- * is to be killed, it lingers) they are all given back instead. What is told to the agent waits a
- * little (results.h) while there is something to begin.
+ * is to be killed, it lingers) they are all given back instead. When the agent is told: results.h.
  *
  * Over the memory that it may have, a task goes from every state straight to KILL: it would not
  * get smaller by ending in order.
