@@ -224,11 +224,12 @@ static int launch(struct agent *a, uint32_t index, const struct msg_run *m, uint
     return rc;
 }
 
-static void report_back(struct agent *a, task_id_t task, uint32_t attempt)
+/* behind: what it follows here. */
+static void report_back(struct agent *a, task_id_t task, uint32_t attempt, task_id_t behind)
 {
     struct msg_back m = {.task = task, .attempt = attempt};
 
-    if (runs_give_back(&a->runs, task) < 0)
+    if (runs_give_back(&a->runs, task, behind) < 0)
         BUG("out of memory for a task that goes back");
     msg_put_back(&a->out, &m);
 }
@@ -247,7 +248,7 @@ static void start_run(struct agent *a, const struct msg_run *m, uint32_t before)
             cpus_give(a->cpus, &run->cpus);
     }
     if (rc < 0 && before != RUN_NONE) {
-        report_back(a, m->task, m->attempt);
+        report_back(a, m->task, m->attempt, a->runs.v[before].task);
         return;
     }
     if (rc < 0) { /* a launcher that has died is no fault of the task's */
@@ -262,20 +263,20 @@ static void handle_run(struct agent *a, struct rd *body)
 {
     bool can = a->state == WORKING && !a->asking;
     struct msg_run m;
-    uint32_t before;
+    task_id_t after;
+    enum run_turn turn;
 
     if (msg_get_run(body, &m) < 0)
         BUG("a RUN message that does not decode");
     runs_acknowledge(&a->runs, m.backs);
-    /* What it should follow may have ended meanwhile: then its cores are free. Or it has gone back,
-     * and what that should have followed may still be there. */
-    before = m.after != TASK_ID_NONE ? runs_find_task(&a->runs, m.after) : RUN_NONE;
-    if (m.after != TASK_ID_NONE && runs_was_returned(&a->runs, m.after))
-        report_back(a, m.task, m.attempt);
+    after = m.after;
+    turn = after != TASK_ID_NONE ? runs_turn(&a->runs, &after) : TURN_NOW;
+    if (turn == TURN_BACK)
+        report_back(a, m.task, m.attempt, after);
     else if (can && runs_reserve(&a->runs) == 0)
-        start_run(a, &m, before);
-    else if (before != RUN_NONE)
-        report_back(a, m.task, m.attempt);
+        start_run(a, &m, turn == TURN_WAITS ? runs_find_task(&a->runs, after) : RUN_NONE);
+    else if (turn == TURN_WAITS)
+        report_back(a, m.task, m.attempt, after);
     else if (can)
         report_refusal(a, &m, REASON_SPAWN, "out of memory");
     else
@@ -305,7 +306,7 @@ static void return_run(struct agent *a, uint32_t index)
     struct run *run = &a->runs.v[index];
 
     BUG_ON(index >= a->runs.cap || !run->used || run->before == RUN_NONE);
-    report_back(a, run->task, run->attempt);
+    report_back(a, run->task, run->attempt, a->runs.v[run->before].task);
     (void)runs_remove(&a->runs, index);
 }
 

@@ -85,7 +85,7 @@ uint32_t runs_first(const struct runs *r, uint32_t index)
     return index;
 }
 
-int runs_give_back(struct runs *r, task_id_t task)
+int runs_give_back(struct runs *r, task_id_t task, task_id_t behind)
 {
     if (r->returned_len == r->returned_cap) {
         uint32_t cap = r->returned_cap ? r->returned_cap * 2 : 16;
@@ -96,7 +96,8 @@ int runs_give_back(struct runs *r, task_id_t task)
         r->returned = v;
         r->returned_cap = cap;
     }
-    r->returned[r->returned_len++] = (struct returned){.task = task, .number = ++r->backs};
+    r->returned[r->returned_len++] =
+        (struct returned){.task = task, .behind = behind, .number = ++r->backs};
     return 0;
 }
 
@@ -112,12 +113,27 @@ void runs_acknowledge(struct runs *r, uint32_t backs)
     memmove(r->returned, r->returned + known, r->returned_len * sizeof(*r->returned));
 }
 
-bool runs_was_returned(const struct runs *r, task_id_t task)
+/* The place among those that went back, from a place on; returned_len: it did not. */
+static uint32_t find_returned(const struct runs *r, uint32_t from, task_id_t task)
 {
-    for (uint32_t i = 0; i < r->returned_len; i++)
-        if (r->returned[i].task == task)
-            return true;
-    return false;
+    while (from < r->returned_len && r->returned[from].task != task)
+        from++;
+    return from;
+}
+
+/* What one followed when it went back was still here: if that went back too, it did so later. */
+enum run_turn runs_turn(const struct runs *r, task_id_t *after)
+{
+    uint32_t at = find_returned(r, 0, *after);
+    bool stepped = at < r->returned_len;
+
+    while (at < r->returned_len) {
+        *after = r->returned[at].behind;
+        at = find_returned(r, at + 1, *after);
+    }
+    if (runs_find_task(r, *after) == RUN_NONE)
+        return TURN_NOW;
+    return stepped ? TURN_BACK : TURN_WAITS;
 }
 
 uint32_t runs_find_task(const struct runs *r, task_id_t task)

@@ -26,7 +26,15 @@ struct run {
 /* One that we gave back. Until the head knows that, it may send others that follow it. */
 struct returned {
     task_id_t task;
-    uint32_t number; /* how many it was, of all */
+    task_id_t behind; /* what it followed when it went back */
+    uint32_t number;  /* how many it was, of all */
+};
+
+/* When one that the head sent to follow another begins. */
+enum run_turn {
+    TURN_NOW, /* what has its cores has ended: the head knows that, or will hand it their place */
+    TURN_WAITS,
+    TURN_BACK, /* it cannot wait, and must be back before the end of what it is behind now */
 };
 
 struct runs {
@@ -54,12 +62,13 @@ uint32_t runs_remove(struct runs *r, uint32_t index);
 /* What has the cpus that this one will have. */
 uint32_t runs_first(const struct runs *r, uint32_t index);
 
-/* The task goes back to the head. 0 or PILOT_ENOMEM. */
-int runs_give_back(struct runs *r, task_id_t task);
+/* The task, which follows another, goes back to the head. 0 or PILOT_ENOMEM. */
+int runs_give_back(struct runs *r, task_id_t task, task_id_t behind);
 /* The head knows of so many that came back. */
 void runs_acknowledge(struct runs *r, uint32_t backs);
-/* It went back, and the head may not know that. */
-bool runs_was_returned(const struct runs *r, task_id_t task);
+/* Of one that the head sent after that one, which may have ended or gone back meanwhile. What went
+ * back is stepped over: *after becomes what it really follows. */
+enum run_turn runs_turn(const struct runs *r, task_id_t *after);
 
 /* The run of that task, begun or not, or RUN_NONE. */
 uint32_t runs_find_task(const struct runs *r, task_id_t task);

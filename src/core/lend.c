@@ -49,6 +49,12 @@ static struct place *place_of(const struct sched *s, const struct task *t)
     return &s->nodes.v[t->node].running[t->slot];
 }
 
+/* The last in that place: what the next one follows. */
+static task_id_t last_of(const struct sched *s, const struct place *place)
+{
+    return place->lent == TASK_ID_NONE ? place->task : s->tasks[place->lent].queue.before;
+}
+
 /* Somebody said so, or those like it were; INT64_MAX: nobody knows. */
 static int64_t expected_ms(const struct sched *s, const struct task *t)
 {
@@ -63,11 +69,12 @@ static bool is_short(const struct sched *s, const struct task *t)
     return expected_ms(s, t) <= s->config.lend_ms;
 }
 
-/* It runs, and will be over soon. */
+/* It runs, and will be over soon; and the last one behind it is not about to come back. */
 static bool may_precede(const struct sched *s, const struct task *t, int64_t now_ms)
 {
     return t->status == TASK_RUNNING && !t->cancelling && t->losses == 0 &&
-           now_ms - t->since_ms <= s->config.lend_ms && is_short(s, t);
+           now_ms - t->since_ms <= s->config.lend_ms && is_short(s, t) &&
+           !s->tasks[last_of(s, place_of(s, t))].cancelling;
 }
 
 /* Behind others that have not begun: all are over in a moment, and nobody waits for any. */
@@ -122,12 +129,6 @@ void lend_moved(struct sched *s, const struct place *place, uint32_t slot)
 {
     for (task_id_t id = place->lent; id != TASK_ID_NONE; id = lend_next(s, place, id))
         s->tasks[id].slot = slot;
-}
-
-/* The last in that place: what the next one follows. */
-static task_id_t last_of(const struct sched *s, const struct place *place)
-{
-    return place->lent == TASK_ID_NONE ? place->task : s->tasks[place->lent].queue.before;
 }
 
 static void link_last(struct sched *s, struct place *place, task_id_t id)

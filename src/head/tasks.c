@@ -78,6 +78,7 @@ int tasks_reserve(struct task_table *t, size_t more)
 struct load_state {
     struct head *h;
     struct buf scratch;
+    size_t expected;   /* tasks; 0: not known */
     task_id_t entered; /* ids that are in the map */
 };
 
@@ -127,7 +128,9 @@ static int append_stored(struct load_state *ls, const struct task_spec *spec,
         return rc;
     strmap_expect(&t->ids, t->v[t->len].packed);
     t->len++;
-    return enter_ids(ls, IDS_AHEAD, err);
+    /* With the last one all of them: nothing is written to a state before it is known to be good.
+     */
+    return enter_ids(ls, t->len == ls->expected ? 0 : IDS_AHEAD, err);
 }
 
 static void set_state(const struct head *h, struct head_task *task, const struct store_task *st)
@@ -171,8 +174,10 @@ static int on_stored_task(void *arg, const struct store_task *st, struct pilot_e
 
 static int on_expected(void *arg, size_t tasks, struct pilot_error *err)
 {
-    struct task_table *t = &((struct load_state *)arg)->h->tasks;
+    struct load_state *ls = arg;
+    struct task_table *t = &ls->h->tasks;
 
+    ls->expected = tasks;
     if (tasks_reserve(t, tasks) < 0 || strmap_reserve(&t->ids, tasks) < 0)
         return err_set(err, PILOT_ENOMEM, "out of memory for %zu tasks", tasks);
     return 0;
@@ -218,12 +223,14 @@ static int save(struct head *h, task_id_t number, struct pilot_error *err)
 
 int tasks_save(struct head *h, task_id_t first, struct pilot_error *err)
 {
+    task_id_t saved = 0;
     int rc = 0;
 
     for (task_id_t i = first; i < h->tasks.len && rc == 0; i++) {
-        if (h->tasks.v[i].saved != SAVED)
-            rc = save(h, i, err);
-        if ((i - first) % BATCH == BATCH - 1)
+        if (h->tasks.v[i].saved == SAVED)
+            continue;
+        rc = save(h, i, err);
+        if (++saved % BATCH == 0)
             store_offer(h->store);
     }
     return rc;

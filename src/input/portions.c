@@ -16,6 +16,7 @@
 
 struct portions {
     int fd;
+    struct stat before; /* of the file, when it was opened */
     struct reader *reader;
     char *window;
     size_t len, cap;
@@ -28,6 +29,25 @@ static int fail_read(struct reader *r)
 
     r->callback_rc = true; /* it is worded */
     return err_set_errno(r->err, PILOT_EIO, errnum, "%s: cannot be read", r->complaints.file);
+}
+
+/* A file that somebody writes to meanwhile would be taken for a mixture of two; one that is cut
+ * short, for one that ends within a line. */
+static int check_unchanged(const struct portions *p)
+{
+    const struct stat *old = &p->before;
+    struct stat st;
+
+    if (fstat(p->fd, &st) < 0)
+        return fail_read(p->reader);
+    if (st.st_size == old->st_size && st.st_mtim.tv_sec == old->st_mtim.tv_sec &&
+        st.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
+        return 0;
+    p->reader->callback_rc = true;
+    return err_set(p->reader->err, PILOT_EIO,
+                   "%s: was changed while it was read; start again when it is complete (for tasks "
+                   "that are still being written there is --stream, from a pipe)",
+                   p->reader->complaints.file);
 }
 
 /* Reads until the window is full or the file ends. */
@@ -164,13 +184,15 @@ int64_t portions_read(int fd, const char *name, size_t size, size_t portion,
     r.size = size;
     r.again = read_again;
     r.again_arg = &p;
-    rc = p.window != NULL ? fill(&p) : PILOT_ENOMEM;
+    rc = p.window == NULL ? PILOT_ENOMEM : fstat(fd, &p.before) < 0 ? fail_read(&r) : fill(&p);
     if (rc == 0 && (rc = reader_refuse_utf16(name, p.window, p.len, err)) < 0)
         r.callback_rc = true;
     if (rc == 0)
         rc = split_init(&r.split, p.window, p.len);
     if (rc == 0 && (lines = shows_lines(&p)))
         rc = read_all(&p);
+    if (lines && rc != PILOT_ENOMEM)
+        rc = check_unchanged(&p) < 0 ? PILOT_EIO : rc;
     if (rc < 0 || lines)
         rc = reader_result(&r, rc);
     reader_fini(&r);

@@ -197,6 +197,7 @@ static void give_one_back(struct slot *s, size_t at)
     if (at == 0 && s->prepared) {
         taskdir_undo(other_dir(s));
         s->prepared = false;
+        s->prepare_ms = 0; /* for the one that is the first now */
     }
     follow_remove(&s->follow, at);
     results_put_back(&s->results, key);
@@ -587,8 +588,8 @@ static bool handle_next(struct slot *s, const struct launch_request *req, const 
         return false;
     if (s->state != SLOT_RUNNING)
         give_back(s); /* it may take long until that has ended */
-    else if (s->follow.n == 1)
-        prepare_next(s, req);
+    else if (s->prepare_ms == NEVER && s->follow.n == 1)
+        s->prepare_ms = clock_mono_ms() + PREPARE_MS;
     return true;
 }
 

@@ -454,6 +454,7 @@ int store_start(struct store *s, struct pilot_error *err)
 static void leave_tidy(struct store *s)
 {
     writer_fini(s);
+    sql_rollback(s); /* or all that follows would be part of what nobody commits */
     place_note(&s->place, 0);
     sqlite3_busy_timeout(s->db, CLOSE_BUSY_MS);
     sqlite3_exec(s->db, "DELETE FROM owner", NULL, NULL, NULL);

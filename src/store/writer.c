@@ -540,10 +540,14 @@ static int begin(struct store *s, struct pilot_error *err)
     return sqlite3_get_autocommit(s->db) ? run(s, ST_BEGIN, err) : 0;
 }
 
+/* Not where only a lock of ours keeps others out: for so long as changes come we could be taken for
+ * dead, and what the cache spills then would go into the log of another pilot. */
 static void write_ahead(struct store *s, struct queue_pos goal)
 {
     struct writer *w = &s->writer;
 
+    if (s->place.no_locks || (goal.block == w->at.block && goal.used == w->at.used))
+        return;
     if (w->ahead_failed || (begin(s, NULL) == 0 && write_until(s, goal, NULL) == 0))
         return;
     sql_rollback(s);

@@ -5,12 +5,14 @@ every sample of every core laid to a process and to the system call in which it 
 costs more than the loop, and what nobody could take away, is read off line by line.
 
     python3 tests/bench/breakdown.py               20,000 x /bin/true; prints the table
-    python3 tests/bench/breakdown.py --page        writes it into docs/performance.md, too
+    python3 tests/bench/breakdown.py --shell       10,000 x sh -c '/bin/true; :'
+    python3 tests/bench/breakdown.py --page        writes that of /bin/true into docs/performance.md, too
 
 Needs perf, and the right to look at all processes (root, or kernel.perf_event_paranoid = -1)."""
 import argparse
 import collections
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,7 @@ LEAST_US = 1.0
 # Who it is: the loop's and the pilot's way of doing the same stand in one line.
 STARTER, PROGRAM, HEAD, STATE, IDLE, REST = (
     "starter", "program", "head and agent", "state", "idle", "rest of the machine")
-WHO = {"bench_spawn": STARTER, "pilot-slot": STARTER, "true": PROGRAM, "pilot-mpi": HEAD, "pilot-store": STATE,
+WHO = {"bench_spawn": STARTER, "pilot-slot": STARTER, "true": PROGRAM, "sh": PROGRAM, "pilot-mpi": HEAD, "pilot-store": STATE,
        "swapper": IDLE}
 # In these the name of the process changes from the starter's to the program's.
 SHARED = {"execve": "start and program", "exit_group": "program"}
@@ -92,14 +94,14 @@ def profile(bench, name, command, cwd, runs):
     return laid
 
 
-def measure(bench, runs):
+def measure(bench, command, runs):
     """[(title, laid)], the bare loop first."""
-    how, in_flight = best_loop(bench, "true", ["/bin/true"], bench.pick(200, 2000))[-1]
-    loop = [bench.tool("bench_spawn"), *how, str(runs), str(in_flight), "/bin/true"]
+    how, in_flight = best_loop(bench, "profile", command, bench.pick(200, 2000))[-1]
+    loop = [bench.tool("bench_spawn"), *how, str(runs), str(in_flight), *command]
     out = [("bare loop", profile(bench, "bare", loop, bench.fresh(), runs))]
     for output in ("files", "packed"):
         cwd = bench.fresh(output)
-        write_lines(os.path.join(cwd, "tasks.txt"), lambda i: "/bin/true\n", runs)
+        write_lines(os.path.join(cwd, "tasks.txt"), lambda i: shlex.join(command) + "\n", runs)
         pilot = [bench.pilot, "--quiet", "--output=" + output, "tasks.txt"]
         out.append(("pilot, " + output, profile(bench, output, pilot, cwd, runs)))
     return out
@@ -143,6 +145,7 @@ def write_page(cells, runs):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tasks", type=int, default=20000, metavar="N")
+    p.add_argument("--shell", action="store_true", help="tasks that start a shell, which starts a program")
     p.add_argument("--page", action="store_true", help="write the table into docs/performance.md")
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="build directory")
     args = p.parse_args()
@@ -150,11 +153,14 @@ def main():
         sys.exit("breakdown.py: there is no perf; install it (Debian: apt-get install linux-perf)")
     bench = Bench(ROOT, os.path.abspath(args.build), False)
     try:
-        cells = table(measure(bench, args.tasks))
+        if args.shell:
+            cells = table(measure(bench, ["sh", "-c", "/bin/true; :"], args.tasks // 2))
+        else:
+            cells = table(measure(bench, ["/bin/true"], args.tasks))
     finally:
         bench.close()
     show(cells)
-    if args.page:
+    if args.page and not args.shell:
         write_page(cells, args.tasks)
 
 

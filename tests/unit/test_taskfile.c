@@ -283,6 +283,35 @@ static void test_a_large_file_of_lines_is_read_through_a_window(void **state)
     free(text);
 }
 
+static int cut_short(void *arg, const struct task_spec *spec, unsigned line,
+                     struct pilot_error *err)
+{
+    (void)line;
+    (void)err;
+    if (strcmp(spec->id, "t100") == 0)
+        assert_int_equal(truncate(arg, PORTION_BYTES + 20), 0);
+    return 0;
+}
+
+static void test_a_file_that_changes_while_it_is_read_is_refused(void **state)
+{
+    char path[] = "/tmp/pilot-lines-XXXXXX";
+    const struct taskfile_ops cutting = {.task = cut_short, .arg = path};
+    int fd = mkstemp(path);
+    FILE *f = fdopen(fd, "w");
+
+    (void)state;
+    assert_non_null(f);
+    for (int i = 0; i < 20000; i++)
+        fprintf(f, "{\"id\":\"t%d\",\"command\":\"echo number %d\"}\n", i, i);
+    fclose(f);
+    clear_result();
+    result.rc = taskfile_read(path, &config, &cutting, &result.err);
+    assert_int_equal(result.rc, PILOT_EIO);
+    check(strstr(result.err.text, "was changed while it was read") != NULL, path, "cut short");
+    remove(path);
+}
+
 static void test_texts_were_read_in_portions_too(void **state)
 {
     (void)state;
@@ -448,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_a_large_file_of_lines_is_read_through_a_window),
+        cmocka_unit_test(test_a_file_that_changes_while_it_is_read_is_refused),
         cmocka_unit_test(test_texts_were_read_in_portions_too),
     };
 
