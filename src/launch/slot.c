@@ -578,8 +578,7 @@ static void begin_next(struct slot *s)
     s->prepare_ms = clock_mono_ms() + PREPARE_MS;
 }
 
-/* It begins when the one that runs has ended, and those that came before it. False: this cannot be.
- */
+/* It begins when what runs and those that came before it have ended. False: this cannot be. */
 static bool handle_next(struct slot *s, const struct launch_request *req, const void *payload,
                         size_t len)
 {

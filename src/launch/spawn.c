@@ -30,10 +30,13 @@
 
 struct spawn_report *spawn_report_create(void)
 {
-    void *p = mmap(NULL, sizeof(struct spawn_report), PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct spawn_report *report =
+        mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    return p != MAP_FAILED ? p : NULL;
+    if (report == MAP_FAILED)
+        return NULL;
+    latency_ask(&report->latency, true);
+    return report;
 }
 
 _Noreturn static void child_fail(struct spawn_report *report, enum spawn_stage stage, int errnum,
@@ -133,6 +136,7 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
     child_close_rest();
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    latency_drop(&report->latency);
     if (spec->argv != NULL) {
         errnum = exec_by_path(spec);
         if (spec->shell == NULL)

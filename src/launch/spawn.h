@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "common/latency.h"
+
 struct spawn_spec {
     char *const *argv;  /* executed directly; NULL: the shell alone */
     char *const *shell; /* arguments of /bin/sh, if argv is NULL or fails; NULL: no shell */
@@ -29,11 +31,13 @@ enum spawn_stage { SPAWN_OK, SPAWN_FORK, SPAWN_CWD, SPAWN_STDIN, SPAWN_OUTPUT, S
 struct spawn_report {
     enum spawn_stage stage;
     int errnum;
-    bool outside;     /* it could not move into its control group, and runs */
-    char subject[80]; /* program, directory or file; its end when it is long */
+    bool outside;           /* it could not move into its control group, and runs */
+    char subject[80];       /* program, directory or file; its end when it is long */
+    struct latency latency; /* of the slot; the child has it until it becomes the program */
 };
 
-/* NULL when memory is short. Never freed: it lives as long as the slot. */
+/* Makes the calling process a slot: it, and what it starts up to execve, is to get a core soon.
+ * NULL when memory is short. Never freed: it lives as long as the slot. */
 struct spawn_report *spawn_report_create(void);
 
 /* Starts it: the pid, or 0 when there could be no process, with the reason in report. */

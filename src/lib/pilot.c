@@ -14,6 +14,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/latency.h"
 #include "common/log.h"
 #include "head/head.h"
 #include "head/walltime.h"
@@ -331,10 +332,13 @@ static int run_head(struct pilot *p, struct pilot_error *err)
                                        .ended = p->on_complete ? on_ended : NULL,
                                        .arg = p};
     struct pilot_summary summary;
+    struct latency latency;
     int rc;
 
     head_set_callbacks(p->head, &callbacks);
+    latency_ask(&latency, false);
     rc = head_run(p->head, err);
+    latency_drop(&latency);
     if (rc >= 0 && p->on_end != NULL) {
         head_get_summary(p->head, &summary);
         p->on_end(p, &summary, p->on_end_arg);
@@ -347,11 +351,16 @@ static int run_head(struct pilot *p, struct pilot_error *err)
 static int serve_as_agent(struct pilot *p)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
+    struct latency latency;
+    enum agent_end end;
 
     /* The head decides when it is over; a launcher that signals every rank signals it too. */
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
-    switch (agent_run(p->agent, p->mpi)) {
+    latency_ask(&latency, false);
+    end = agent_run(p->agent, p->mpi);
+    latency_drop(&latency);
+    switch (end) {
     case AGENT_RELEASED:
         return PILOT_EXIT_COMPLETED;
     case AGENT_DISMISSED:

@@ -237,4 +237,20 @@ test_a_thousand_tasks() {
     assert_nothing_left 5
 }
 
+# The pilot's own processes ask the kernel's scheduler for short slices. Tasks must not have them.
+test_a_task_is_scheduled_as_it_would_be_without_the_pilot() {
+    cat >slice.py <<'END'
+import ctypes, platform, sys
+number = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
+attr = (ctypes.c_uint64 * 6)()
+if number is None or ctypes.CDLL(None).syscall(number, 0, attr, 48, 0) != 0:
+    sys.exit("sched_getattr is not available")
+print("policy and flags %d %d, nice and priority %d, slice %d" % tuple(attr[:4]))
+END
+    python3 slice.py >outside || { echo "  SKIP: sched_getattr is not available to a script here" && return; }
+    echo "python3 $PWD/slice.py" >tasks.txt
+    expect 0 tasks.txt
+    assert_file pilot_runs/1/stdout.txt "$(cat outside)"
+}
+
 run_tests "$@"
