@@ -5,6 +5,10 @@ Started by tests/bench/peers.sh, which has the options. The tools take turns wit
 each round, in an order that moves on by one from round to round, so that what else happens on the
 machine meets all of them. The file is written after every run: a measurement that was stopped can
 be gone on with (--add), and rounds can be added on another day.
+
+What the runs write stays until the next measurement begins (in five rounds about 3 GB): for some
+30 s after many files were removed ext4 is slow to make new ones, as it steps over their inodes one
+by one (recently_deleted() in fs/ext4/ialloc.c), and whoever happens to run then pays for it.
 """
 import argparse
 import datetime
@@ -46,14 +50,15 @@ class Measurement:
         self.link_s = {}  # seconds that a task of the diamonds takes
         self.start_s = {}
         self.failures = {}
+        self.jobs = 0
         self.results.update(sizes=self.sizes, quick=args.quick, machine=machine(self.cores),
                             left_out=tools.LEFT_OUT)
 
     # ---- One run ---------------------------------------------------------------------------------
 
     def job(self, name, kind, n, spin_us=workloads.SPIN_US):
-        where = os.path.join(self.args.work, "%s-%s" % (name, kind))
-        shutil.rmtree(where, ignore_errors=True)
+        self.jobs += 1
+        where = os.path.join(self.args.work, "%d-%s-%s" % (self.jobs, name, kind))
         os.makedirs(where)
         job = workloads.Job(kind, n, where, self.cores, self.args.peer_task, spin_us)
         if job.out:
@@ -103,8 +108,6 @@ class Measurement:
         wrong = self.complaint(job, result)
         if wrong:
             record["wrong"] = wrong
-        else:
-            shutil.rmtree(job.dir, ignore_errors=True)
         return record
 
     # ---- Before the first round ------------------------------------------------------------------
@@ -215,10 +218,7 @@ class Measurement:
                       others=round(second.others, 3), lost=n - len(set(marks)),
                       twice=len(marks) - len(set(marks)))
         wrong = self.complaint(job, second)
-        if wrong:
-            return dict(record, wrong=wrong)
-        shutil.rmtree(job.dir, ignore_errors=True)
-        return record
+        return dict(record, wrong=wrong) if wrong else record
 
     # ---- All of it -------------------------------------------------------------------------------
 
@@ -330,7 +330,11 @@ def main():
     args = parse()
     procs.become_subreaper()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.makedirs(args.work, exist_ok=True)
+    if os.path.exists(args.work):
+        shutil.rmtree(args.work)
+        os.sync()
+        time.sleep(40)
+    os.makedirs(args.work)
     try:
         Measurement(args).all_rounds()
     finally:
