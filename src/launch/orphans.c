@@ -51,7 +51,7 @@ static bool is_guardian(pid_t pid)
 
 /* Finds what came to us from a dead guardian, into t: every child in another session than
  * ours and younger than the guardian, but for other guardians, and all that descends from those. No
- * process of a task can be in our session: each task began with setsid, and nobody joins a session
+ * process of a task can be in our session: each began in its slot's, and nobody joins a session
  * later. */
 static int find_orphans(struct tree *t, unsigned long long started)
 {

@@ -87,7 +87,7 @@ struct slot {
 
     /* The attempt. */
     pid_t main_pid;         /* 0: reaped, or never started */
-    pid_t leader;           /* session and process group of the main process */
+    pid_t leader;           /* process group of the main process */
     int main_status;        /* of waitpid */
     int64_t timeout_ms;     /* as asked */
     int64_t deadline_ms;    /* end of this state */

@@ -124,7 +124,10 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
     sigset_t none;
     int errnum;
 
-    (void)setsid(); /* cannot fail: a new process leads no group */
+    /* A group, not a session: with setsid the kernel's autogroups put the child behind whatever
+     * spins on its core until the next tick, some ms later, and that is when it would start. The
+     * session is the slot's, without a terminal. */
+    (void)setpgid(0, 0); /* cannot fail: a new process leads no session */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != slot)
         _exit(127); /* the slot died before the death signal was set */
     if (dup2(spec->out_fd, STDOUT_FILENO) < 0 || dup2(spec->err_fd, STDERR_FILENO) < 0)

@@ -413,7 +413,8 @@ static inline int helper_main(char **argv)
         for (char **a = argv + 1; *a != NULL; a++)
             printf("[%s]\n", *a);
     } else if (strcmp(mode, "session") == 0) {
-        printf("%d %d\n", getsid(0) == getpid(), getpgrp() == getpid());
+        printf("%d %d %d\n", getsid(0) == getppid(), getpgrp() == getpid(),
+               open("/dev/tty", O_RDWR | O_CLOEXEC) < 0);
     } else {
         return 98;
     }

@@ -286,7 +286,7 @@ static void a_task_inherits_nothing_of_the_pilot(void **state)
     (void)sigprocmask(SIG_UNBLOCK, &usr1, NULL);
     (void)signal(SIGUSR2, SIG_DFL);
     finish(f, "t", helper(f, "session"));
-    assert_string_equal(out_of(f, "t"), "1 1\n");
+    assert_string_equal(out_of(f, "t"), "1 1 1\n"); /* the slot's, its own; no terminal */
     finish(f, "t", "ls /proc/self/fd"); /* 3: the directory that ls reads */
     assert_string_equal(out_of(f, "t"), "0\n1\n2\n3\n");
     finish(f, "t", "grep -E \"^Sig(Blk|Ign)\" /proc/self/status");
