@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "launch/taskdir.h"
 
 #define FORK_TRIES 6
@@ -51,41 +51,6 @@ _Noreturn static void child_fail(struct spawn_report *report, enum spawn_stage s
     report->errnum = errnum;
     report->stage = stage;
     _exit(127);
-}
-
-/* Tries name in each directory of path, as execvp does. Returns an errno value. */
-static int exec_by_path(const struct spawn_spec *spec)
-{
-    const char *name = spec->argv[0];
-    size_t name_len = strlen(name);
-    const char *dir = spec->path;
-    char file[PATH_MAX];
-    int errnum = ENOENT;
-
-    if (strchr(name, '/') != NULL) {
-        execve(name, spec->argv, spec->env);
-        return errno;
-    }
-    while (name_len > 0) {
-        const char *end = strchrnul(dir, ':');
-        size_t len = (size_t)(end - dir);
-
-        if (len + 1 + name_len < sizeof(file)) {
-            memcpy(file, dir, len);
-            if (len > 0)
-                file[len++] = '/'; /* an empty directory is the current one */
-            memcpy(file + len, name, name_len + 1);
-            execve(file, spec->argv, spec->env);
-            if (errno == EACCES)
-                errnum = EACCES;
-            else if (errno != ENOENT && errno != ENOTDIR)
-                return errno;
-        }
-        if (*end == '\0')
-            break;
-        dir = end + 1;
-    }
-    return errnum;
 }
 
 /* O_NONBLOCK: opening a FIFO must not hold up the slot, which waits for us in vfork. */
@@ -141,7 +106,7 @@ _Noreturn static void child_main(const struct spawn_spec *spec, struct spawn_rep
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     latency_drop(&report->latency);
     if (spec->argv != NULL) {
-        errnum = exec_by_path(spec);
+        errnum = found_exec(&report->found, spec->path, spec->argv, spec->env);
         if (spec->shell == NULL)
             child_fail(report, SPAWN_EXEC, errnum, spec->argv[0]);
     }
@@ -156,6 +121,8 @@ pid_t spawn_task(const struct spawn_spec *spec, struct spawn_report *report)
 
     report->stage = SPAWN_OK;
     report->outside = false;
+    if (spec->argv != NULL && strchr(spec->argv[0], '/') == NULL)
+        found_expect(&report->found, spec->argv[0], spec->path, clock_mono_ms());
     for (int i = 0; i < FORK_TRIES; i++) {
         pid_t pid = vfork(); /* NOLINT: see above */
 

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/latency.h"
+#include "launch/found.h"
 
 struct spawn_spec {
     char *const *argv;  /* executed directly; NULL: the shell alone */
@@ -34,6 +35,7 @@ struct spawn_report {
     bool outside;           /* it could not move into its control group, and runs */
     char subject[80];       /* program, directory or file; its end when it is long */
     struct latency latency; /* of the slot; the child has it until it becomes the program */
+    struct found found;
 };
 
 /* Makes the calling process a slot: it, and what it starts up to execve, is to get a core soon.

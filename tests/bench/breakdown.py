@@ -6,7 +6,8 @@ costs more than the loop, and what nobody could take away, is read off line by l
 
     python3 tests/bench/breakdown.py               20,000 x /bin/true; prints the table
     python3 tests/bench/breakdown.py --shell       10,000 x sh -c '/bin/true; :'
-    python3 tests/bench/breakdown.py --page        writes that of /bin/true into docs/performance.md, too
+    python3 tests/bench/breakdown.py --null        1,000,000 tasks that nobody starts, beside SQLite's rows alone
+    python3 tests/bench/breakdown.py --page        writes that of /bin/true (or --null) into docs/performance.md, too
 
 Needs perf, and the right to look at all processes (root, or kernel.perf_event_paranoid = -1)."""
 import argparse
@@ -25,15 +26,17 @@ from rows.harness import Bench, write_lines  # noqa: E402
 from rows.start import best_loop  # noqa: E402
 
 PAGE = os.path.join(ROOT, "docs", "performance.md")
-BEGIN, END = "<!-- profile: measured part, written by tests/bench/breakdown.py --page -->", "<!-- profile: end -->"
+MARKS = "<!-- %s: measured part, written by tests/bench/breakdown.py %s -->", "<!-- %s: end -->"
 HERTZ = 3999  # not in step with the kernel's own timers
-LEAST_US = 1.0
 
 # Who it is: the loop's and the pilot's way of doing the same stand in one line.
 STARTER, PROGRAM, HEAD, STATE, IDLE, REST = (
     "starter", "program", "head and agent", "state", "idle", "rest of the machine")
 WHO = {"bench_spawn": STARTER, "pilot-slot": STARTER, "true": PROGRAM, "sh": PROGRAM, "pilot-mpi": HEAD, "pilot-store": STATE,
        "swapper": IDLE}
+# Without starting, the row that SQLite needs and the pilot's thread that asks for it stand in one line.
+WHO_NULL = {"python3": STATE, "pilot-store": STATE, "pilot-mpi-null": HEAD, "swapper": IDLE}
+LIBRARIES = (("libsqlite3", "SQLite"), ("libpython", "Python"), ("python3", "Python"), ("libc.so", "libc"), ("libm.so", "libc"))
 # In these the name of the process changes from the starter's to the program's.
 SHARED = {"execve": "start and program", "exit_group": "program"}
 ENTRIES = (("asm_exc_page_fault", "page faults"), ("asm_sysvec_reschedule_ipi", "interrupts to reschedule"),
@@ -52,8 +55,8 @@ def what(frames):
     return "user"
 
 
-def lay(comm, frames):
-    """(who, what) of a sample."""
+def lay(comm, frames, place):
+    """(who, what) of a sample of a start."""
     who = WHO.get(comm, REST)
     if who in (IDLE, REST):
         return who, ""
@@ -61,34 +64,48 @@ def lay(comm, frames):
     return SHARED.get(call, who), call
 
 
+def lay_null(comm, frames, place):
+    """The same where nothing is started: in whose code, or in which system call."""
+    who = WHO_NULL.get(comm, REST)
+    if who in (IDLE, REST):
+        return who, ""
+    call = what(frames)
+    if call == "user":
+        return who, next((name for part, name in LIBRARIES if part in place), "own code")
+    return who, "interrupts" if "interrupts" in call else call
+
+
 def stacks(lines):
-    """(comm, [symbols]) of each sample in what `perf script -F comm,ip,sym` prints."""
-    comm, frames = None, []
+    """(comm, [symbols], object) of each sample in what `perf script -F comm,ip,sym,dso` prints; the
+    object is that of the innermost frame."""
+    comm, frames, place = None, [], ""
     for line in lines:
         line = line.rstrip("\n")
         if not line.strip():
             if comm is not None:
-                yield comm, frames
-            comm, frames = None, []
+                yield comm, frames, place
+            comm, frames, place = None, [], ""
         elif comm is None:
             comm = line.strip().split(":")[0].strip()
         else:
             word = line.split()
+            if not frames:
+                place = word[-1]
             frames.append(word[1].split("+")[0] if len(word) > 1 else "")
     if comm is not None:
-        yield comm, frames
+        yield comm, frames, place
 
 
-def profile(bench, name, command, cwd, runs):
+def profile(bench, name, command, cwd, runs, lay=lay):
     """Microseconds of one core a run, by (who, what)."""
     data = os.path.join(bench.work, name + ".perf")
     bench.run(["perf", "record", "-q", "-a", "-g", "-F", str(HERTZ), "-e", "cpu-clock", "-o", data, "--", *command], cwd)
-    script = subprocess.Popen(["perf", "script", "-i", data, "-F", "comm,ip,sym"], stdout=subprocess.PIPE,
+    script = subprocess.Popen(["perf", "script", "-i", data, "-F", "comm,ip,sym,dso"], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, errors="replace")
     laid = collections.Counter()
-    for comm, frames in stacks(script.stdout):
+    for comm, frames, place in stacks(script.stdout):
         if comm != "perf":
-            laid[lay(comm, frames)] += 1e6 / HERTZ / runs
+            laid[lay(comm, frames, place)] += 1e6 / HERTZ / runs
     if script.wait() != 0 or not laid:
         sys.exit("breakdown.py: perf script did not read %s" % data)
     return laid
@@ -107,20 +124,30 @@ def measure(bench, command, runs):
     return out
 
 
-def table(ways):
+def measure_null(bench, tasks):
+    code = "import sys; sys.path.insert(0, %r); from rows.core import bare_rows; bare_rows('bare.db', %d)" % (HERE, tasks)
+    cwd = bench.fresh("null")
+    write_lines(os.path.join(cwd, "tasks.txt"), lambda i: "true\n", tasks)
+    pilot = [bench.tool("pilot-mpi-null"), "--quiet", "tasks.txt"]
+    return [("SQLite's rows alone", profile(bench, "bare", ["python3", "-c", code], cwd, tasks, lay_null)),
+            ("pilot", profile(bench, "pilot", pilot, cwd, tasks, lay_null))]
+
+
+def table(ways, least_us=1.0):
     """Lines of cells: what the pilot adds most stands first."""
     bare = ways[0][1]
     added = {k: max(w[k] for _, w in ways[1:]) - bare[k] for _, w in ways for k in w}
     lines = [["who", "in"] + [title for title, _ in ways]]
     small = [0.0] * len(ways)
+    digits = "%.1f" if least_us >= 1 else "%.2f"
     for key in sorted(added, key=added.get, reverse=True):
         figures = [w[key] for _, w in ways]
-        if max(figures) < LEAST_US:
+        if max(figures) < least_us:
             small = [a + b for a, b in zip(small, figures)]
         else:
-            lines.append([*key] + ["%.1f" % f for f in figures])
-    lines.append(["each below %g us" % LEAST_US, ""] + ["%.1f" % f for f in small])
-    lines.append(["**all**", ""] + ["**%.0f**" % sum(w.values()) for _, w in ways])
+            lines.append([*key] + [digits % f for f in figures])
+    lines.append(["each below %g us" % least_us, ""] + [digits % f for f in small])
+    lines.append(["**all**", ""] + [("**%.0f**" if least_us >= 1 else "**%.1f**") % sum(w.values()) for _, w in ways])
     return lines
 
 
@@ -130,22 +157,23 @@ def show(cells):
         print("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))).rstrip())
 
 
-def write_page(cells, runs):
+def write_page(cells, name, option, tasks):
+    begin, end = MARKS[0] % (name, option), MARKS[1] % name
     with open(PAGE) as f:
         text = f.read()
-    head, rest = text.split(BEGIN, 1)
+    head, rest = text.split(begin, 1)
     rows = ["| %s |" % " | ".join(line) for line in cells]
-    part = "\nMicroseconds of one core a task, %s x `/bin/true`, perf at %d Hz (which itself makes both slower by a tenth).\n\n" % (
-        "{:,}".format(runs), HERTZ)
+    part = "Microseconds of one core a task, %s, perf at %d Hz (which itself makes all slower by a tenth).\n\n" % (tasks, HERTZ)
     part += "\n".join([rows[0], "| --- | --- |" + " ---: |" * (len(cells[0]) - 2)] + rows[1:]) + "\n"
     with open(PAGE, "w") as f:
-        f.write(head + BEGIN + "\n" + part.lstrip("\n") + END + rest.split(END, 1)[1])
+        f.write(head + begin + "\n" + part + end + rest.split(end, 1)[1])
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--tasks", type=int, default=20000, metavar="N")
+    p.add_argument("--tasks", type=int, metavar="N")
     p.add_argument("--shell", action="store_true", help="tasks that start a shell, which starts a program")
+    p.add_argument("--null", action="store_true", help="tasks that nobody starts")
     p.add_argument("--page", action="store_true", help="write the table into docs/performance.md")
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="build directory")
     args = p.parse_args()
@@ -153,15 +181,21 @@ def main():
         sys.exit("breakdown.py: there is no perf; install it (Debian: apt-get install linux-perf)")
     bench = Bench(ROOT, os.path.abspath(args.build), False)
     try:
-        if args.shell:
-            cells = table(measure(bench, ["sh", "-c", "/bin/true; :"], args.tasks // 2))
+        if args.null:
+            runs = args.tasks or 1000000
+            cells = table(measure_null(bench, runs), 0.02)
+        elif args.shell:
+            cells = table(measure(bench, ["sh", "-c", "/bin/true; :"], args.tasks or 10000))
         else:
-            cells = table(measure(bench, ["/bin/true"], args.tasks))
+            runs = args.tasks or 20000
+            cells = table(measure(bench, ["/bin/true"], runs))
     finally:
         bench.close()
     show(cells)
-    if args.page and not args.shell:
-        write_page(cells, args.tasks)
+    if args.page and args.null:
+        write_page(cells, "profile-null", "--null --page", "{:,} tasks".format(runs))
+    elif args.page and not args.shell:
+        write_page(cells, "profile", "--page", "{:,} x `/bin/true`".format(runs))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,16 @@ class Breakdown(unittest.TestCase):
         self.assertEqual(got, [("starter", "sendto"), ("program", "page faults"), ("start and program", "execve"),
                                ("start and program", "execve"), ("program", "user"), ("rest of the machine", "")])
 
+    def test_without_starts_user_code_is_laid_to_whose_it_is(self):
+        script = ("pilot-store\n\tf1 step (/usr/lib/libsqlite3.so.0)\n\tf2 flush (/srv/pilot-mpi-null)\n\n"
+                  "python3\n\tf1 step (/usr/lib/libsqlite3.so.0)\n\n" "python3\n\tf1 eval (/usr/bin/python3.11)\n\n"
+                  "pilot-store\n\tf1 vfs_write ([kernel.kallsyms])\n\tf2 __x64_sys_pwrite64 ([kernel.kallsyms])\n\n"
+                  "pilot-mpi-null\n\tf1 sched_place (/srv/pilot-mpi-null)\n\tf2 x (/usr/lib/libc.so.6)\n\n"
+                  "swapper\n\tf1 idle ([kernel.kallsyms])\n")
+        got = [breakdown.lay_null(*s) for s in breakdown.stacks(script.splitlines(True))]
+        self.assertEqual(got, [("state", "SQLite"), ("state", "SQLite"), ("state", "Python"), ("state", "pwrite64"),
+                               ("head and agent", "own code"), ("idle", "")])
+
     def test_what_the_pilot_adds_most_comes_first(self):
         ways = [("bare", breakdown.collections.Counter({("a", "x"): 50, ("a", "y"): 1, ("a", "z"): .2})),
                 ("pilot", breakdown.collections.Counter({("a", "x"): 51, ("a", "y"): 9, ("a", "z"): .7}))]
