@@ -8,6 +8,7 @@ table of docs/performance.md, and the alarm when something has become slower.
     python3 tests/bench/table.py --rows 'true|core'
     python3 tests/bench/table.py --final          all of it, on a quiet machine: full size, plot, page, what
                                                   is recorded in full and quick size (three quarters of an hour)
+    python3 tests/bench/table.py --again 'true|next'     these rows of what --final wrote anew, with their version
 
 The rows take turns within each round, and a row's reference stands beside it. A ratio says how good a
 row is in terms of its reference: more is better. Where the goal is an amount (bytes, seconds), the
@@ -51,6 +52,7 @@ def options():
     p.add_argument("--plot", action="store_true", help="measure the cost a task over tasks and nodes, too, and draw it")
     p.add_argument("--page", action="store_true", help="write table and plot into docs/performance.md")
     p.add_argument("--final", action="store_true", help="--record --plot --page --json docs/performance-table.json, then --quick --record")
+    p.add_argument("--again", metavar="REGEX", help="--rows REGEX --record --page into what --final has written, and --quick --record")
     p.add_argument("--build", default=os.environ.get("PILOT_BUILD") or os.path.join(ROOT, "build"), help="build directory")
     return p.parse_args()
 
@@ -165,13 +167,33 @@ def record(path, mode, rows):
         f.write("\n")
 
 
+def merged(old, new):
+    """The rows of new, and those of old that were not measured; each with the version it is of."""
+    rows = {}
+    for row in ROWS:
+        of = new if row.key in new["rows"] else old
+        if row.key in of["rows"]:
+            rows[row.key] = {"version": of["machine"]["version"], "date": of["machine"]["date"], **of["rows"][row.key]}
+    return {**old, **new, "rows": rows}
+
+
+def versions(result):
+    """What was measured when, in words."""
+    m, by = result["machine"], {}
+    for key, r in result["rows"].items():
+        by.setdefault((r.get("version", m["version"]), r.get("date", m["date"])), []).append(key)
+    most = max(by, key=lambda v: len(by[v]))
+    rest = ["; %s, %s: %s" % (*v, ", ".join("`%s`" % key for key in keys)) for v, keys in by.items() if v != most]
+    return ", ".join(most) + "".join(rest)
+
+
 def write_page(result, cells, drawn):
     with open(PAGE) as f:
         text = f.read()
     head, rest = text.split(BEGIN, 1)
     m = result["machine"]
-    part = "\n%s, %d cores, Linux %s; %s, %s. Median and spread (lowest-highest) of the rounds.\n\n%s\n" % (
-        m["cpu"], m["cores"], m["kernel"], m["version"], m["date"], markdown(cells))
+    part = "\n%s, %d cores, Linux %s; %s. Median and spread (lowest-highest) of the rounds.\n\n%s\n" % (
+        m["cpu"], m["cores"], m["kernel"], versions(result), markdown(cells))
     if drawn:
         part += "\n![cost a task, by number of tasks and nodes](performance-flat.svg)\n"
     with open(PAGE, "w") as f:
@@ -203,19 +225,20 @@ def run_in(bench, args):
     mode = "quick" if args.quick else "full"
     bad = fallen(bench, measured, load_json(args.check).get(mode, {})) if args.check else []
     result = {"mode": mode, "machine": machine(), "rows": {m.row.key: m.summary() for m in measured}}
-    cells = table(result["rows"])
-    print_table(cells)
+    print_table(table(result["rows"]))
     if args.plot:
         result["flat"] = flat.measure(bench, args.rounds or bench.pick(1, 3))
         flat.draw(result["flat"], os.path.join(ROOT, "docs", "performance-flat.svg") if args.page
                   else os.path.join(bench.build, "performance-flat.svg"))
+    if args.record:
+        record(args.record, mode, result["rows"])
+    if args.again and os.path.exists(args.json):
+        result = merged(load_json(args.json), result)
     if args.json:
         with open(args.json, "w") as f:
             json.dump(result, f, indent=1)
-    if args.record:
-        record(args.record, mode, result["rows"])
     if args.page:
-        write_page(result, cells, os.path.exists(os.path.join(ROOT, "docs", "performance-flat.svg")))
+        write_page(result, table(result["rows"]), os.path.exists(os.path.join(ROOT, "docs", "performance-flat.svg")))
     for line in bad:
         print("FELL  " + line)
     return 1 if bad or any(m.problem for m in measured) else 0
@@ -228,12 +251,12 @@ def main():
         signal.signal(signum, lambda number, frame: sys.exit(128 + number))
     if not os.access(os.path.join(args.build, "tests", "bench", "bench_spawn"), os.X_OK):
         sys.exit("table.py: no programs in %s; build with -DPILOT_TESTS=ON first" % args.build)
-    if not args.final:
+    if not args.final and not args.again:
         return run(args)
     args.record, args.json = args.record or RECORDED, os.path.join(ROOT, "docs", "performance-table.json")
-    args.plot = args.page = True
+    args.plot, args.page, args.rows = args.final, True, args.again or args.rows
     status = run(args)
-    args.quick, args.plot, args.page, args.json = True, False, False, None
+    args.quick, args.plot, args.page, args.json, args.again = True, False, False, None, None
     return run(args) or status
 
 

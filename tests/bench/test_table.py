@@ -92,6 +92,17 @@ class Results(unittest.TestCase):
         self.assertIn("why", cells[2][5])
 
 
+    def test_a_row_that_is_measured_again_says_its_version(self):
+        old = {"machine": {"version": "v1", "date": "d1"}, "flat": 7, "rows": {"true": {"x": 1}, "next": {"x": 2}, "core": {"x": 3}}}
+        new = {"machine": {"version": "v2", "date": "d2"}, "rows": {"next": {"x": 4}}}
+        both = table.merged(old, new)
+        self.assertEqual([(k, r["x"], r["version"]) for k, r in both["rows"].items()], [("true", 1, "v1"), ("core", 3, "v1"), ("next", 4, "v2")])
+        self.assertEqual(both["flat"], 7)
+        self.assertEqual(table.versions(both), "v1, d1; v2, d2: `next`")
+        third = table.merged(both, {"machine": {"version": "v3", "date": "d3"}, "rows": {"core": {"x": 5}}})
+        self.assertEqual([r["version"] for r in third["rows"].values()], ["v1", "v3", "v2"])
+
+
 class Marks(unittest.TestCase):
     def test_gaps_are_taken_within_a_core(self):
         def mark(start, end, cpu):
