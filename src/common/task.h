@@ -9,7 +9,7 @@
 
 /* Number of a task within one database: 0, 1, 2, ... in the order in which tasks were added. */
 typedef uint32_t task_id_t;
-#define LENT_MAX 8 /* tasks sent ahead, to begin one after the other behind one that runs */
+#define LENT_MAX 16 /* tasks sent ahead, to begin one after the other behind one that runs */
 #define TASK_ID_NONE UINT32_MAX
 
 /* What the user wrote. All pointers are heap memory owned by the struct. */

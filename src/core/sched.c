@@ -436,20 +436,34 @@ static task_id_t leave_place(struct sched *s, task_id_t id)
     return TASK_ID_NONE;
 }
 
+/* How long the attempt took. Its node knows best: ends come in batches, the first of them late. But
+ * a clock that was set meanwhile must not count; what was lent may have begun that long before it
+ * was known. */
+static int64_t ran_ms(const struct sched *s, const struct task *t, const struct sched_event *ev,
+                      int64_t now_ms)
+{
+    int64_t known_ms = now_ms - t->since_ms;
+    int64_t most_ms = state_add_ms(known_ms, 2 * s->config.lend_ms);
+
+    if (ev->ran_ms <= 0)
+        return known_ms;
+    return ev->ran_ms < most_ms ? ev->ran_ms : most_ms;
+}
+
 /* What the end of its attempt means for a task and for those behind it. Needs room for 1 +
  * skip_bound actions. */
-static void conclude(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
-                     int64_t now_ms, struct sched_actions *out)
+static void conclude(struct sched *s, task_id_t id, const struct sched_event *ev, int64_t now_ms,
+                     struct sched_actions *out)
 {
     struct task *t = &s->tasks[id];
     struct why why = {.cause = TASK_ID_NONE, .node = t->node, .attempt = t->attempts};
-    int64_t ran_ms = now_ms - t->since_ms;
-    enum task_status to = judge(s, t, reason, exit_code, &why.retry);
+    int64_t took_ms = ran_ms(s, t, ev, now_ms);
+    enum task_status to = judge(s, t, ev->reason, ev->exit_code, &why.retry);
 
     t->cancelling = false;
     state_set_status(s, id, to, why, out);
     if (to == TASK_COMPLETED) {
-        estimate_add(readyq_estimate(&s->ready, t->shape), ran_ms);
+        estimate_add(readyq_estimate(&s->ready, t->shape), took_ms);
         release_dependents(s, id);
     } else if (state_is_dead(to)) {
         skip_dependents(s, id, id, out);
@@ -457,24 +471,24 @@ static void conclude(struct sched *s, task_id_t id, enum attempt_reason reason, 
 }
 
 /* Needs room for 3 + skip_bound actions. */
-static void end_attempt(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
-                        int64_t now_ms, struct sched_actions *out)
+static void end_attempt(struct sched *s, task_id_t id, const struct sched_event *ev, int64_t now_ms,
+                        struct sched_actions *out)
 {
     task_id_t next = leave_place(s, id);
 
-    conclude(s, id, reason, exit_code, now_ms, out);
+    conclude(s, id, ev, now_ms, out);
     if (next != TASK_ID_NONE)
         state_begin(s, next, true, now_ms, out);
 }
 
 /* A lent task has begun and ended, but the end of the one before it is not known yet: it had no
  * share of its own. Needs room for 3 + skip_bound actions. */
-static void end_lent(struct sched *s, task_id_t id, enum attempt_reason reason, int exit_code,
-                     int64_t now_ms, struct sched_actions *out)
+static void end_lent(struct sched *s, const struct sched_event *ev, int64_t now_ms,
+                     struct sched_actions *out)
 {
-    lend_unlink(s, id);
-    state_begin(s, id, true, now_ms, out);
-    conclude(s, id, reason, exit_code, now_ms, out);
+    lend_unlink(s, ev->task);
+    state_begin(s, ev->task, true, now_ms, out);
+    conclude(s, ev->task, ev, now_ms, out);
 }
 
 /* How many actions the loss of all that a node has may lead to. */
@@ -498,6 +512,7 @@ static size_t loss_bound(const struct sched *s, const struct node *node)
 
 static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sched_actions *out)
 {
+    const struct sched_event lost = {.reason = REASON_LOST, .exit_code = -1};
     struct node *node;
     int rc;
 
@@ -509,7 +524,7 @@ static int on_node_down(struct sched *s, node_id_t id, int64_t now_ms, struct sc
         return rc;
     /* What was lent may have run there too: its turn comes in the same place, and it is lost. */
     while (node->running_len > 0)
-        end_attempt(s, node->running[node->running_len - 1].task, REASON_LOST, -1, now_ms, out);
+        end_attempt(s, node->running[node->running_len - 1].task, &lost, now_ms, out);
     if (s->nodes.held == id)
         hold_release(s);
     nodes_remove(&s->nodes, id);
@@ -534,11 +549,11 @@ static int on_attempt_ended(struct sched *s, const struct sched_event *ev, int64
     if (rc < 0)
         return rc;
     if (t->lent) {
-        end_lent(s, ev->task, ev->reason, ev->exit_code, now_ms, out);
+        end_lent(s, ev, now_ms, out);
         return 0;
     }
     next = s->nodes.v[t->node].running[t->slot].lent;
-    end_attempt(s, ev->task, ev->reason, ev->exit_code, now_ms, out);
+    end_attempt(s, ev->task, ev, now_ms, out);
     if (next != TASK_ID_NONE)
         lend_note(s, next);
     return 0;

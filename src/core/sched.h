@@ -72,6 +72,7 @@ struct sched_event {
     unsigned attempt;
     enum attempt_reason reason;
     int exit_code;
+    int64_t ran_ms; /* of the attempt that has ended, as its node measured it; 0: it did not */
 };
 
 enum sched_action_type {

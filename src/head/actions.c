@@ -168,6 +168,12 @@ static void count_usage(struct head *h, const struct head_task *task,
     h->summary.core_s += (double)task->cores * (double)(r->end_wall_ms - r->start_wall_ms) / 1e3;
 }
 
+/* What took less than 1 ms took that. */
+static int64_t ran_ms(const struct attempt_result *r)
+{
+    return r->end_wall_ms > r->start_wall_ms ? r->end_wall_ms - r->start_wall_ms : 1;
+}
+
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms)
 {
     const struct head_task *task = &h->tasks.v[m->task];
@@ -177,7 +183,8 @@ void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, in
                              .task = m->task,
                              .attempt = m->attempt,
                              .reason = m->result.reason,
-                             .exit_code = m->result.exit_code};
+                             .exit_code = m->result.exit_code,
+                             .ran_ms = ran_ms(&m->result)};
 
     sched_get_task(h->sched, m->task, &info);
     if ((info.status != TASK_RUNNING && !info.lent) || info.attempts + info.lent != m->attempt ||

@@ -44,9 +44,7 @@ static int open_stream(struct pump_stream *s, int file, const char *name)
     s->file = file;
     s->name = name;
     s->used = true;
-    /* Only our end: programs do not expect an output that refuses to wait. Ours, for somebody else
-     * may read from it what poll has seen (cat /dev/stdout). */
-    return fcntl(s->pipe, F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
+    return 0;
 }
 
 static void close_all(struct pump *p)
@@ -163,12 +161,24 @@ static void keep(struct pump *p, struct pump_stream *s, const char *block, size_
     s->dropped += (int64_t)(len - n);
 }
 
+/* Somebody else may read from our end what poll has seen (cat /dev/stdout), so it must not wait.
+ * Only our end: programs do not expect an output that refuses to wait. Most tasks say nothing, so
+ * it is done when the first has come; on a pipe it does not fail. */
+static void do_not_wait(struct pump_stream *s)
+{
+    if (!s->nonblocking)
+        (void)fcntl(s->pipe, F_SETFL, O_NONBLOCK);
+    s->nonblocking = true;
+}
+
 /* Reads at most max bytes of what is there. */
 static void take(struct pump *p, struct pump_stream *s, size_t max)
 {
     static char block[BLOCK]; /* one task a process at a time */
-    ssize_t n = read(s->pipe, block, max < sizeof(block) ? max : sizeof(block));
+    ssize_t n;
 
+    do_not_wait(s);
+    n = read(s->pipe, block, max < sizeof(block) ? max : sizeof(block));
     if (n == 0)
         close_fd(&s->pipe); /* nobody can write any more */
     else if (n > 0)

@@ -14,11 +14,12 @@
 #define PUMP_STREAMS PACK_STREAMS
 
 struct pump_stream {
-    int pipe;     /* our end, non-blocking; -1: not used, or at its end */
+    int pipe;     /* our end; -1: not used, or at its end */
     int task_end; /* -1: closed */
     int file;     /* borrowed from the task's directory; -1: packed, or not used */
     const char *name;
     bool used;             /* from pump_open to pump_end */
+    bool nonblocking;      /* our end is, by now */
     int64_t kept, dropped; /* bytes */
     int errnum;            /* why the file could not be written; 0: it could */
     char last;             /* byte that was kept */

@@ -6,11 +6,9 @@
 #include "common/clock.h"
 #include "launch/wire.h"
 
-#define HOLD_MS 3  /* the first that is held waits so long at most */
-#define SHORT_MS 2 /* longer tasks are told at once */
-#define LEFT_LOW                                                                                   \
-    2 /* with so few left the agent is told, so that more come before they have run                \
-       */
+#define HOLD_MS 10 /* the first that is held waits so long at most */
+#define SHORT_MS 5 /* longer tasks are told at once */
+#define LEFT_LOW 2 /* with so few left the agent is told: more come before they have run */
 
 void results_init(struct results *r)
 {

@@ -210,7 +210,7 @@ test_slot_killed_with_short_tasks() {
     pilot_wait 60
     assert_eq status 0 "$status"
     assert_eq statuses "completed 4000" "$(statuses)"
-    assert_between lost 3 27 "$(sql "select count(*) from attempts where reason = 'lost'")"
+    assert_between lost 3 51 "$(sql "select count(*) from attempts where reason = 'lost'")"
     assert_eq "lost more than twice" 0 "$(sql "select count(*) from (select id from attempts where reason = 'lost' group by id having count(*) > 2)")"
     assert_eq "completed twice" 0 "$(sql "select count(*) from (select id from attempts where reason = 'exit' group by id having count(*) > 1)")"
     check_journal

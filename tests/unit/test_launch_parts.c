@@ -599,13 +599,13 @@ static void test_results_wait_for_each_other(void **state)
         began_ms = clock_mono_ms();
         for (unsigned i = 1; i < LENT_MAX; i++)
             (void)put_end(&r, REASON_EXIT, 1, 5);
-    } while (results_are_due(&r) && clock_mono_ms() - began_ms >= 3);
+    } while (results_are_due(&r) && clock_mono_ms() - began_ms >= 10);
     assert_false(r.at_once);
-    assert_true(put_end(&r, REASON_EXIT, 1, 5)); /* eight of them */
+    assert_true(put_end(&r, REASON_EXIT, 1, 5)); /* as many as there can be */
     results_clear(&r);
     assert_true(put_end(&r, REASON_EXIT, 1, 2)); /* the agent is to send more */
     results_clear(&r);
-    assert_true(put_end(&r, REASON_EXIT, 3, 5)); /* a long one */
+    assert_true(put_end(&r, REASON_EXIT, 6, 5)); /* a long one */
     results_clear(&r);
     assert_true(put_end(&r, REASON_SIGNAL, 1, 5));
     results_clear(&r);

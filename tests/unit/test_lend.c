@@ -94,6 +94,48 @@ static void test_not_before_enough_were_short(void **state)
     finish(&f);
 }
 
+static void done_in(struct fixture *f, task_id_t task, int64_t ran_ms)
+{
+    apply(f, (struct sched_event){
+                 .type = SCHED_ATTEMPT_ENDED, .task = task, .attempt = 1, .ran_ms = ran_ms});
+    f->out.len = 0;
+}
+
+/* The ends are told 25 ms late: that does not make the tasks long. Then the node's clock is set by
+ * an hour: that does not count for as much. */
+static void test_how_long_they_ran_by_the_node(void **state)
+{
+    struct fixture f = begin_lending((struct sched_config){0}, 0);
+    struct sched_counts counts;
+    task_id_t next = 16;
+
+    (void)state;
+    for (int i = 0; i < 150; i++)
+        add_cores(&f, 1);
+    for (task_id_t i = 0; i < 16; i++) {
+        place(&f);
+        f.now_ms += 30;
+        done_in(&f, i, 5);
+    }
+    place(&f); /* 6 ms each, 40 in all */
+    expect(&f, "16@0#1 lend 17@0#1>16 lend 18@0#1>17 lend 19@0#1>18 lend 20@0#1>19 lend 21@0#1>20 "
+               "lend 22@0#1>21");
+    done_in(&f, next++, 3600000);
+    for (; next < 22; next++)
+        done_in(&f, next, 5);
+    place(&f);
+    sched_get_counts(f.s, &counts);
+    assert_int_equal(counts.lent, 0);
+    for (; counts.lent == 0 && next < 100; next++) {
+        f.now_ms += 30;
+        done_in(&f, next, 5);
+        place(&f);
+        sched_get_counts(f.s, &counts);
+    }
+    assert_int_equal(counts.lent, 1);
+    finish(&f);
+}
+
 static void test_not_when_long_or_too_few(void **state)
 {
     struct fixture f = begin_lending((struct sched_config){0}, 101);
@@ -394,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_takes_over_and_the_next_is_lent),
         cmocka_unit_test(test_comes_back_and_nothing_is_counted),
         cmocka_unit_test(test_not_before_enough_were_short),
+        cmocka_unit_test(test_how_long_they_ran_by_the_node),
         cmocka_unit_test(test_not_when_long_or_too_few),
         cmocka_unit_test(test_not_behind_one_that_has_run_long),
         cmocka_unit_test(test_only_the_next_in_order),
