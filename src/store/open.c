@@ -73,9 +73,11 @@ static int enter_wal(struct store *s, const struct store_setup *setup, struct pi
     const char *synchronous = setup->synchronous ? setup->synchronous : "FULL";
     sqlite3_stmt *stmt = NULL;
     char sql[160];
-    int rc = sql_prepare(s, "PRAGMA journal_mode = WAL", &stmt, err);
+    int rc;
 
-    if (rc < 0)
+    snprintf(sql, sizeof(sql), "PRAGMA page_size = %d", SCHEMA_PAGE_BYTES); /* of a new one only */
+    if ((rc = sql_exec(s, sql, "set up", err)) < 0 ||
+        (rc = sql_prepare(s, "PRAGMA journal_mode = WAL", &stmt, err)) < 0)
         return rc;
     if (sqlite3_step(stmt) != SQLITE_ROW)
         rc = sql_fail(s, err, "write to");

@@ -30,8 +30,9 @@ static bool is_page_size(uint32_t size)
     return size >= 512 && size <= 32768 && (size & (size - 1)) == 0;
 }
 
-/* Databases of ours have pages of this size, unless somebody has rebuilt them. */
-#define PAGE_USUAL 4096
+/* Databases of ours have pages of SCHEMA_PAGE_BYTES, unless somebody has rebuilt them, or they are
+ * old: then of these. */
+#define PAGE_OLD 4096
 
 /* Is the header as SQLite makes it? An odd size of pages counts if it fits the size of the file. */
 static bool header_is_right(int fd)
@@ -46,7 +47,7 @@ static bool header_is_right(int fd)
     if (memcmp(head, "SQLite format 3", 16) != 0 || !is_page_size(size) || head[20] != 0 ||
         head[21] != 64 || head[22] != 32 || head[23] != 32 || be32(head + 56) != 1)
         return false;
-    return size == PAGE_USUAL || (off_t)be32(head + 28) * size == end;
+    return size == SCHEMA_PAGE_BYTES || size == PAGE_OLD || (off_t)be32(head + 28) * size == end;
 }
 
 /* How many pages there are the header says, too, and SQLite looks at none beyond; unless this
@@ -69,7 +70,39 @@ static void doubt_page_count(const char *path)
     close(fd);
 }
 
-/* As the log says, else the usual one. */
+static uint32_t be16(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+/* The header of a page of a table or an index: https://www.sqlite.org/fileformat.html#b_tree_pages
+ */
+static bool begins_a_page(const unsigned char head[8])
+{
+    uint32_t cells = be16(head + 3), content = be16(head + 5);
+
+    return (head[0] == 2 || head[0] == 5 || head[0] == 10 || head[0] == 13) && cells > 0 &&
+           content >= 8 + 2 * cells && content < PAGE_OLD && be16(head + 1) < PAGE_OLD &&
+           head[7] <= 60;
+}
+
+/* By what stands where only small pages begin. */
+static uint32_t page_size_by_content(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned char head[8];
+    unsigned looked = 0, begin = 0;
+
+    if (fd < 0)
+        return SCHEMA_PAGE_BYTES;
+    for (off_t at = PAGE_OLD; pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head);
+         at += SCHEMA_PAGE_BYTES, looked++)
+        begin += begins_a_page(head);
+    close(fd);
+    return begin > looked / 2 ? PAGE_OLD : SCHEMA_PAGE_BYTES;
+}
+
+/* As the log says, else as it looks. */
 static uint32_t page_size_of(const char *path)
 {
     unsigned char log[32] = {0};
@@ -85,7 +118,7 @@ static uint32_t page_size_of(const char *path)
         if (n == (ssize_t)sizeof(log) && is_page_size(be32(log + 8)))
             return be32(log + 8);
     }
-    return PAGE_USUAL;
+    return page_size_by_content(path);
 }
 
 /* A first page that lists no tables, in the place of one that cannot be used. */

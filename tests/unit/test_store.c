@@ -528,7 +528,7 @@ static void damage_is_reported(void **state)
     close_store(s);
     fd = open(db_path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
-    for (off_t at = 4096; at < lseek(fd, 0, SEEK_END); at += 4096)
+    for (off_t at = SCHEMA_PAGE_BYTES; at < lseek(fd, 0, SEEK_END); at += SCHEMA_PAGE_BYTES)
         assert_int_equal(pwrite(fd, "damaged!", 8, at), 8);
     close(fd);
     expect_open(STORE_RESUME, PILOT_ESTORE, "damaged");
@@ -537,7 +537,7 @@ static void damage_is_reported(void **state)
 static void damage_during_a_run_is_reported(void **state)
 {
     struct store *s = start_store(STORE_NEW);
-    static const char rubbish[4096] = "rubbish";
+    static const char rubbish[SCHEMA_PAGE_BYTES] = "rubbish";
     int fd;
 
     (void)state;
@@ -547,7 +547,7 @@ static void damage_during_a_run_is_reported(void **state)
     sqlite3_db_release_memory(s->db); /* what it has read it does not read again */
     fd = open(db_path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
-    for (off_t at = 4096; at < lseek(fd, 0, SEEK_END); at += 4096)
+    for (off_t at = SCHEMA_PAGE_BYTES; at < lseek(fd, 0, SEEK_END); at += SCHEMA_PAGE_BYTES)
         assert_int_equal(pwrite(fd, rubbish, sizeof(rubbish), at), sizeof(rubbish));
     close(fd);
     assert_int_equal(store_start(s, &err), 0);

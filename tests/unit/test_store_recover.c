@@ -10,7 +10,12 @@
 
 #include "input/taskfile.h"
 
-enum { TASKS = 3000, PAGE = 4096, ROWS_A_PAGE = 40, ATTEMPTS_A_PAGE = 150 };
+enum {
+    TASKS = 3000,
+    PAGE = SCHEMA_PAGE_BYTES,
+    ROWS_A_PAGE = PAGE / 100,
+    ATTEMPTS_A_PAGE = PAGE / 27
+};
 
 static char original[64], damaged[64], made[64];
 static char truth[64]; /* the original, to be looked into: that takes its log in */
@@ -101,6 +106,7 @@ static off_t size_of(const char *path)
  */
 
 static unsigned seed;
+static unsigned page_bytes;
 
 static unsigned draw(unsigned n)
 {
@@ -122,10 +128,10 @@ static void overwrite(const char *path, off_t at, size_t len, bool zeros)
 /* Each returns how many pages are hit at most. */
 static unsigned random_pages(void)
 {
-    unsigned pages = (unsigned)(size_of(damaged) / PAGE), count = 1 + draw(6);
+    unsigned pages = (unsigned)(size_of(damaged) / page_bytes), count = 1 + draw(6);
 
     for (unsigned i = 0; i < count; i++)
-        overwrite(damaged, (off_t)draw(pages) * PAGE, PAGE, draw(2));
+        overwrite(damaged, (off_t)draw(pages) * page_bytes, page_bytes, draw(2));
     return count;
 }
 
@@ -141,7 +147,7 @@ static unsigned random_bytes(void)
 static unsigned first_page(void)
 {
     if (draw(2))
-        overwrite(damaged, 0, 100 + draw(PAGE - 100), draw(2));
+        overwrite(damaged, 0, 100 + draw(page_bytes - 100), draw(2));
     else
         overwrite(damaged, draw(40), 1 + draw(8), false);
     return 1;
@@ -150,9 +156,9 @@ static unsigned first_page(void)
 /* The roots of the tables, which all their rows hang on. */
 static unsigned root_pages(void)
 {
-    overwrite(damaged, (off_t)(1 + draw(4)) * PAGE, PAGE, draw(2));
+    overwrite(damaged, (off_t)(1 + draw(4)) * page_bytes, page_bytes, draw(2));
     if (draw(2))
-        overwrite(damaged, 0, PAGE, true);
+        overwrite(damaged, 0, page_bytes, true);
     return 2;
 }
 
@@ -162,7 +168,7 @@ static unsigned truncated(void)
     off_t keep = size / 4 + draw((unsigned)(size * 3 / 4));
 
     assert_int_equal(truncate(damaged, keep), 0);
-    return (unsigned)((size - keep) / PAGE + 1);
+    return (unsigned)((size - keep) / page_bytes + 1);
 }
 
 static uint32_t be32(const unsigned char *p)
@@ -174,23 +180,23 @@ static uint32_t be32(const unsigned char *p)
  * and with it the list of unused pages. What the trees lead to counts. */
 static unsigned stale_pages(void)
 {
-    unsigned pages = (unsigned)(size_of(damaged) / PAGE), hit = 0, count = pages;
+    unsigned pages = (unsigned)(size_of(damaged) / page_bytes), hit = 0, count = pages;
     unsigned char page[PAGE], *word;
     int fd = open(damaged, O_RDWR | O_CLOEXEC);
 
     assert_true(fd >= 0);
     for (unsigned i = draw(pages / 2) + 6; i < pages && hit == 0; i++) {
-        assert_int_equal(pread(fd, page, PAGE, (off_t)i * PAGE), PAGE);
+        assert_int_equal(pread(fd, page, page_bytes, (off_t)i * page_bytes), page_bytes);
         if (page[0] == 13)
             hit = i;
     }
     for (unsigned i = 6; i < pages; i++) {
-        assert_int_equal(pread(fd, page, PAGE, (off_t)i * PAGE), PAGE);
+        assert_int_equal(pread(fd, page, page_bytes, (off_t)i * page_bytes), page_bytes);
         if (i == hit || page[0] != 13)
             continue;
-        while ((word = memmem(page, PAGE, "completed", 9)) != NULL)
+        while ((word = memmem(page, page_bytes, "completed", 9)) != NULL)
             memcpy(word, "cancelled", 9);
-        assert_int_equal(pwrite(fd, page, PAGE, (off_t)count++ * PAGE), PAGE);
+        assert_int_equal(pwrite(fd, page, page_bytes, (off_t)count++ * page_bytes), page_bytes);
     }
     assert_int_equal(pread(fd, page, 100, 0), 100);
     assert_int_equal(be32(page + 28), pages);
@@ -198,7 +204,7 @@ static unsigned stale_pages(void)
         page[28 + i] = (unsigned char)(count >> (24 - 8 * i));
     assert_int_equal(pwrite(fd, page, 100, 0), 100);
     close(fd);
-    overwrite(damaged, (off_t)hit * PAGE, PAGE, false);
+    overwrite(damaged, (off_t)hit * page_bytes, page_bytes, false);
     return 1;
 }
 
@@ -209,7 +215,7 @@ static unsigned damaged_log(void)
 
     snprintf(log, sizeof(log), "%s-wal", damaged);
     size = size_of(log);
-    assert_true(size > PAGE);
+    assert_true(size > page_bytes);
     if (draw(3) == 0)
         assert_int_equal(unlink(log), 0);
     else if (draw(2))
@@ -336,7 +342,20 @@ static int one_round(unsigned (*damage)(void), bool log)
     return rc < 0;
 }
 
-static void rounds(const char *what, unsigned (*damage)(void), bool log)
+/* As earlier versions made it. */
+static void make_old_pages(void)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(original, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "PRAGMA journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void rounds(const char *what, unsigned (*damage)(void), bool log, unsigned bytes)
 {
     unsigned count = getenv("PILOT_TEST_SEEDS") ? (unsigned)atoi(getenv("PILOT_TEST_SEEDS")) : 12;
     unsigned first = getenv("PILOT_TEST_SEED") ? (unsigned)atoi(getenv("PILOT_TEST_SEED")) : 1;
@@ -347,6 +366,9 @@ static void rounds(const char *what, unsigned (*damage)(void), bool log)
     snprintf(made, sizeof(made), "%.40s/made.db", dir);
     snprintf(truth, sizeof(truth), "%.40s/truth.db", dir);
     make_original(log);
+    page_bytes = bytes;
+    if (bytes != PAGE)
+        make_old_pages();
     copy_file(original, truth, "");
     copy_file(original, truth, "-wal");
     for (unsigned i = first; i < first + count; i++) {
@@ -362,7 +384,7 @@ static void rounds(const char *what, unsigned (*damage)(void), bool log)
     static void name##_recovered(void **state)                                                     \
     {                                                                                              \
         (void)state;                                                                               \
-        rounds(#name, name, log);                                                                  \
+        rounds(#name, name, log, PAGE);                                                            \
     }
 ROUNDS(random_pages, false)
 ROUNDS(random_bytes, false)
@@ -373,12 +395,24 @@ ROUNDS(stale_pages, false)
 ROUNDS(damaged_log, true)
 ROUNDS(empty_with_log, true)
 
+static void first_page_of_an_old_state_recovered(void **state)
+{
+    (void)state;
+    rounds("first_page of an old state", first_page, false, 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(random_pages_recovered), TEST(random_bytes_recovered),   TEST(first_page_recovered),
-        TEST(root_pages_recovered),   TEST(truncated_recovered),      TEST(stale_pages_recovered),
-        TEST(damaged_log_recovered),  TEST(empty_with_log_recovered),
+        TEST(random_pages_recovered),
+        TEST(random_bytes_recovered),
+        TEST(first_page_recovered),
+        TEST(root_pages_recovered),
+        TEST(truncated_recovered),
+        TEST(stale_pages_recovered),
+        TEST(damaged_log_recovered),
+        TEST(empty_with_log_recovered),
+        TEST(first_page_of_an_old_state_recovered),
     };
 
     return cmocka_run_group_tests_name("store_recover", tests, NULL, NULL);

@@ -103,7 +103,7 @@ static void damage_that_reading_does_not_meet_is_found(void **state)
                         " LIMIT 1"));
     assert_true(atoi(page) > 1);
     fd = open(db_path, O_RDWR | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, "damaged!", 8, (atoi(page) - 1) * (off_t)4096), 8);
+    assert_int_equal(pwrite(fd, "damaged!", 8, (atoi(page) - 1) * (off_t)SCHEMA_PAGE_BYTES), 8);
     close(fd);
     free(page);
     expect_refused(PILOT_ESTORE, "damaged");
@@ -119,7 +119,7 @@ static void damage_that_reading_meets_is_called_damage(void **state)
     make_tasks();
     fd = open(db_path, O_RDWR | O_CLOEXEC);
     assert_int_equal(fstat(fd, &st), 0);
-    for (off_t at = 8 * (off_t)4096; at < st.st_size; at += 4096)
+    for (off_t at = 8 * (off_t)SCHEMA_PAGE_BYTES; at < st.st_size; at += SCHEMA_PAGE_BYTES)
         assert_int_equal(pwrite(fd, "damaged!", 8, at), 8);
     close(fd);
     expect_refused(PILOT_ESTORE, "pilot-mpi recover");
