@@ -4,7 +4,7 @@
 What is written to files here is not timed; what runs is the argv, from its start to its end, with
 every server that it starts and stops. To add a tool: a class, and its name in TOOLS.
 
-    slow        a task costs so much that fewer of them, in fewer rounds, are run
+    slow        a task costs so much that fewer of them are run
     kinds       the workloads that it can do; "resume" only if it keeps a state on disk
     keeps       what of a task is on disk after it has ended (in the tables)
     how         the command, as a person would write it

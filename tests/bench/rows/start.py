@@ -29,6 +29,7 @@ def best_loop(bench, key, command, runs):
 class Rate(Row):
     unit, beside = "tasks/s", "best bare loop"
     options = ()
+    files = True  # a task has a directory with two; else pipes
 
     def sizes(self, bench):
         """Tasks, runs of each half of the reference."""
@@ -50,32 +51,30 @@ class Rate(Row):
         # mean of before and after, of the way that was faster.
         reference = max((b + a) / 2 for b, a in zip(before, after))
         return {"value": tasks / seconds, "reference": reference, "ratio": tasks / seconds / reference,
-                "cpu_us": 1e6 * (usage.ru_utime + usage.ru_stime) / tasks, "ways": [[*w[0], w[1]] for w in ways]}
+                "cpu_us": 1e6 * (usage.ru_utime + usage.ru_stime) / tasks, "ways": [[*w[0], w[1]] for w in ways],
+                "floor": self.floor_rate(bench, runs, ways[-1][-1]) / reference}
+
+    def floor_rate(self, bench, runs, in_flight):
+        """The same loop when it makes what a task has: its output, and rows in the tables of a state."""
+        cwd = bench.fresh(self.key)
+        output = ["--files", cwd] if self.files else ["--pipes"]
+        return loops(bench, self.command, runs, [*output, "--keep", os.path.join(cwd, "floor.db")], in_flight)
 
     def note(self, rounds):
-        return "reference: %s in flight" % " or ".join("%d%s" % (w[-1], " by vfork" if len(w) > 1 else "")
-                                                      for w in rounds[-1]["ways"])
+        ways = " or ".join("%d%s" % (w[-1], " by vfork" if len(w) > 1 else "") for w in rounds[-1]["ways"])
+        return "reference: %s in flight; that loop with the %s, and rows in SQLite: %.2f" % (
+            ways, "files" if self.files else "pipes", statistics.median(r["floor"] for r in rounds))
 
 
 class True_(Rate):
     key, title, reach_ratio = "true", "/bin/true, state and output files on", 0.85
     command = ["/bin/true"]
 
-    def measure(self, bench):
-        """Beside it the floor: the same loop when it makes a directory with two files for each run."""
-        found = super().measure(bench)
-        in_flight = found["ways"][-1][-1]
-        with_files = loops(bench, self.command, self.sizes(bench)[1], ["--files", bench.fresh(self.key)], in_flight)
-        return {**found, "floor": with_files / found["reference"]}
-
-    def note(self, rounds):
-        return "%s; that loop with the files: %.2f" % (super().note(rounds), statistics.median(r["floor"] for r in rounds))
-
 
 class Packed(Rate):
     key, title, reach_ratio = "packed", "the same with --output=packed", 0.93
     command = ["/bin/true"]
-    options = ("--output=packed",)
+    options, files = ("--output=packed",), False
 
     def measure(self, bench):
         if "--output " not in bench.once("help", lambda: bench.ask(bench.pilot, "--help")):
