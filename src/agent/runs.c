@@ -10,6 +10,7 @@
 void runs_fini(struct runs *r)
 {
     free(r->v);
+    free(r->tasks);
     free(r->unused);
     free(r->returned);
     memset(r, 0, sizeof(*r));
@@ -19,6 +20,7 @@ int runs_reserve(struct runs *r)
 {
     uint32_t cap = r->cap ? r->cap * 2 : 16;
     struct run *v;
+    task_id_t *tasks;
     uint32_t *unused;
 
     if (r->unused_len > 0)
@@ -27,12 +29,17 @@ int runs_reserve(struct runs *r)
     if (v == NULL)
         return PILOT_ENOMEM;
     r->v = v;
+    tasks = realloc(r->tasks, cap * sizeof(*tasks));
+    if (tasks == NULL)
+        return PILOT_ENOMEM;
+    r->tasks = tasks;
     unused = realloc(r->unused, cap * sizeof(*unused));
     if (unused == NULL)
         return PILOT_ENOMEM;
     r->unused = unused;
     for (uint32_t i = cap; i-- > r->cap;) {
         memset(&r->v[i], 0, sizeof(r->v[i]));
+        r->tasks[i] = TASK_ID_NONE;
         r->unused[r->unused_len++] = i;
     }
     r->cap = cap;
@@ -49,7 +56,7 @@ void runs_add(struct runs *r, task_id_t task, uint32_t attempt, uint32_t before)
     uint32_t index = r->unused[--r->unused_len];
     struct run *run = &r->v[index];
 
-    run->task = task;
+    run->task = r->tasks[index] = task;
     run->attempt = attempt;
     run->next = RUN_NONE;
     run->before = before;
@@ -74,6 +81,7 @@ uint32_t runs_remove(struct runs *r, uint32_t index)
         memset(&run->cpus, 0, sizeof(run->cpus));
     }
     run->used = false;
+    r->tasks[index] = TASK_ID_NONE;
     r->unused[r->unused_len++] = index;
     return run->before == RUN_NONE ? next : RUN_NONE;
 }
@@ -139,7 +147,7 @@ enum run_turn runs_turn(const struct runs *r, task_id_t *after)
 uint32_t runs_find_task(const struct runs *r, task_id_t task)
 {
     for (uint32_t i = 0; i < r->cap; i++)
-        if (r->v[i].used && r->v[i].task == task)
+        if (r->tasks[i] == task)
             return i;
     return RUN_NONE;
 }
@@ -147,7 +155,7 @@ uint32_t runs_find_task(const struct runs *r, task_id_t task)
 uint32_t runs_find(const struct runs *r, task_id_t task, uint32_t attempt)
 {
     for (uint32_t i = 0; i < r->cap; i++)
-        if (r->v[i].used && r->v[i].task == task && r->v[i].attempt == attempt)
+        if (r->tasks[i] == task && r->v[i].attempt == attempt)
             return i;
     return RUN_NONE;
 }

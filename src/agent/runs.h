@@ -38,7 +38,9 @@ enum run_turn {
 };
 
 struct runs {
-    struct run *v; /* owned */
+    struct run *v;    /* owned */
+    task_id_t *tasks; /* owned; that of each, TASK_ID_NONE where it is not used: it is searched for
+                       * each task that is lent, and a wide node has thousands */
     uint32_t cap;
     uint32_t *unused; /* owned; a stack */
     uint32_t unused_len;

@@ -168,10 +168,12 @@ static void count_usage(struct head *h, const struct head_task *task,
     h->summary.core_s += (double)task->cores * (double)(r->end_wall_ms - r->start_wall_ms) / 1e3;
 }
 
-/* What took less than 1 ms took that. */
+/* What took less than 1 ms took that; 0, not known, when the clock was set back meanwhile. */
 static int64_t ran_ms(const struct attempt_result *r)
 {
-    return r->end_wall_ms > r->start_wall_ms ? r->end_wall_ms - r->start_wall_ms : 1;
+    int64_t ms = r->end_wall_ms - r->start_wall_ms;
+
+    return ms > 0 ? ms : ms == 0;
 }
 
 void actions_ended(struct head *h, node_id_t node, const struct msg_ended *m, int64_t now_ms)

@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 
-#define ROWS_OF_A_PAGE 100 /* more than a page of 4 KiB holds */
+#define ROWS_OF_A_PAGE (SCHEMA_PAGE_BYTES / 40) /* more than there can be */
 
 #define COLUMNS                                                                                    \
     "SELECT seq, id, spec, status, attempts, failures, losses, told, suspicion, trial FROM tasks"

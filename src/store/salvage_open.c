@@ -34,11 +34,13 @@ static bool is_page_size(uint32_t size)
  * old: then of these. */
 #define PAGE_OLD 4096
 
-/* Is the header as SQLite makes it? An odd size of pages counts if it fits the size of the file. */
+/* Is the header as SQLite makes it? An odd size of pages counts if it fits the size of the file,
+ * one of ours unless the other one does. */
 static bool header_is_right(int fd)
 {
     unsigned char head[100] = {0};
     uint32_t size;
+    off_t pages;
     off_t end = lseek(fd, 0, SEEK_END);
 
     if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
@@ -47,7 +49,10 @@ static bool header_is_right(int fd)
     if (memcmp(head, "SQLite format 3", 16) != 0 || !is_page_size(size) || head[20] != 0 ||
         head[21] != 64 || head[22] != 32 || head[23] != 32 || be32(head + 56) != 1)
         return false;
-    return size == SCHEMA_PAGE_BYTES || size == PAGE_OLD || (off_t)be32(head + 28) * size == end;
+    pages = be32(head + 28); /* as many as before what is in the log */
+    if (size == SCHEMA_PAGE_BYTES || size == PAGE_OLD)
+        return pages * size == end || pages * (SCHEMA_PAGE_BYTES + PAGE_OLD - size) != end;
+    return pages * size == end;
 }
 
 /* How many pages there are the header says, too, and SQLite looks at none beyond; unless this
@@ -86,20 +91,22 @@ static bool begins_a_page(const unsigned char head[8])
            head[7] <= 60;
 }
 
-/* By what stands where only small pages begin. */
+/* By what stands where only small pages begin: of small ones about as many tables' pages as
+ * elsewhere, though where rows are long most pages are overflow pages; of large ones next to none,
+ * as neither text nor unused space looks like the header of a page. */
 static uint32_t page_size_by_content(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned begin[2] = {0, 0}; /* large or small, small only */
     unsigned char head[8];
-    unsigned looked = 0, begin = 0;
+    off_t at = PAGE_OLD;
 
     if (fd < 0)
         return SCHEMA_PAGE_BYTES;
-    for (off_t at = PAGE_OLD; pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head);
-         at += SCHEMA_PAGE_BYTES, looked++)
-        begin += begins_a_page(head);
+    for (; pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head); at += PAGE_OLD)
+        begin[at % SCHEMA_PAGE_BYTES != 0] += begins_a_page(head);
     close(fd);
-    return begin > looked / 2 ? PAGE_OLD : SCHEMA_PAGE_BYTES;
+    return begin[1] > begin[0] / 8 ? PAGE_OLD : SCHEMA_PAGE_BYTES;
 }
 
 /* As the log says, else as it looks. */

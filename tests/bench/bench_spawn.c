@@ -11,13 +11,13 @@
  *                  for standard error in it
  *     --pipes      its standard output and error are pipes, which are read to their ends
  *     --keep FILE  the runs are tasks in a new state database (keep.h): a process writes what has
- *                  ended, in a transaction each 20 ms. The rows of all are added before the first
- *                  starts, which counts
+ *                  ended, in a transaction each 20 ms, and the rows of all at the beginning
  *
  * Prints "RATE per second ..."; exit status 1 when a run failed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -171,8 +171,20 @@ static struct runs *share_runs(long n)
     return p == MAP_FAILED ? NULL : p;
 }
 
+static bool one_was_killed(const pid_t *pids, long loops)
+{
+    for (long i = 0; i < loops; i++) {
+        siginfo_t info = {0};
+
+        if (waitid(P_PID, (id_t)pids[i], &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+            (info.si_pid != 0 && info.si_code != CLD_EXITED))
+            return true;
+    }
+    return false;
+}
+
 /* Writes the ends of all runs, as they come. Each loop's come in order; next says how far it is. */
-static void keep_ends(struct keep *k, struct runs *runs, long n, long loops)
+static void keep_ends(struct keep *k, struct runs *runs, long n, const pid_t *pids, long loops)
 {
     const struct timespec pace = {.tv_nsec = PACE_NS};
     long *next = calloc((size_t)loops, sizeof(*next));
@@ -182,7 +194,7 @@ static void keep_ends(struct keep *k, struct runs *runs, long n, long loops)
         _exit(1);
     for (long i = 0; i < loops; i++)
         next[i] = i;
-    while (kept < n && !atomic_load(&runs->given_up)) {
+    while (kept < n && !atomic_load(&runs->given_up) && !one_was_killed(pids, loops)) {
         keep_begin(k);
         for (long i = 0; i < loops; i++) {
             for (; next[i] < n; next[i] += loops, kept++) {
@@ -296,8 +308,8 @@ static int parse(int argc, char **argv, struct options *o)
 }
 
 /* A process; exits with the status of what it does. */
-static void begin_loop(long i, long loops, long n, char **argv, struct options *o,
-                       struct runs *runs)
+static pid_t begin_loop(long i, long loops, long n, char **argv, struct options *o,
+                        struct runs *runs)
 {
     pid_t pid = fork();
     int failed;
@@ -313,6 +325,7 @@ static void begin_loop(long i, long loops, long n, char **argv, struct options *
             atomic_store(&runs->given_up, true);
         _exit(failed);
     }
+    return pid;
 }
 
 int main(int argc, char **argv)
@@ -322,27 +335,29 @@ int main(int argc, char **argv)
     long n = options >= 0 && argc - options > 3 ? strtol(argv[options + 1], NULL, 10) : 0;
     long loops = n > 0 ? strtol(argv[options + 2], NULL, 10) : 0;
     char **command = argv + options + 3;
-    struct keep *k = NULL;
+    struct keep *k;
     struct runs *runs = NULL;
+    pid_t *pids;
     int failed = 0;
     double begin;
     double wall;
 
     if (n < 1 || loops < 1)
         return usage();
+    pids = calloc((size_t)loops, sizeof(*pids));
+    if (pids == NULL)
+        return 1;
     begin = now_s();
     if (o.keep != NULL && (runs = share_runs(n)) == NULL) {
         perror("bench_spawn: mmap");
         return 1;
     }
+    for (long i = 0; i < loops; i++)
+        pids[i] = begin_loop(i, loops, n, command, &o, runs);
     if (o.keep != NULL) {
         k = keep_open(o.keep, command[0]);
         keep_add(k, n);
-    }
-    for (long i = 0; i < loops; i++)
-        begin_loop(i, loops, n, command, &o, runs);
-    if (k != NULL) {
-        keep_ends(k, runs, n, loops);
+        keep_ends(k, runs, n, pids, loops);
         keep_close(k);
     }
     for (long i = 0; i < loops; i++) {
@@ -355,5 +370,6 @@ int main(int argc, char **argv)
     wall = now_s() - begin;
     printf("%.1f per second (%ld runs of %s, %ld loops, %.3f s, %.1f us CPU each)\n",
            (double)n / wall, n, command[0], loops, wall, cpu_us() / (double)n);
+    free(pids);
     return failed;
 }

@@ -58,16 +58,20 @@ static void bind_id(struct keep *k, int which, long task)
 struct keep *keep_open(const char *path, const char *command)
 {
     struct keep *k = calloc(1, sizeof(*k));
+    char sql[64];
 
     if (k == NULL)
         exit(1);
     k->command = command;
     if (sqlite3_open(path, &k->db) != SQLITE_OK)
         die(k);
+    snprintf(sql, sizeof(sql), "PRAGMA page_size = %d", SCHEMA_PAGE_BYTES);
+    execute(k, sql);
     execute(k, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;"
-               "PRAGMA journal_size_limit = 67108864");
+               "PRAGMA journal_size_limit = 67108864; BEGIN");
     for (int i = 0; i < schema_step_count; i++)
         execute(k, schema_steps[i]);
+    execute(k, "COMMIT");
     for (int i = 0; i < STATEMENTS; i++)
         if (sqlite3_prepare_v3(k->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &k->stmt[i],
                                NULL) != SQLITE_OK)

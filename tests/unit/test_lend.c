@@ -309,6 +309,19 @@ static void test_eight_behind_one_and_filled_up_again(void **state)
     finish(&f);
 }
 
+/* However short they are. */
+static void test_no_more_than_the_slot_keeps(void **state)
+{
+    struct fixture f = begin_many((struct sched_config){0}, 1, 200);
+    struct sched_counts counts;
+
+    (void)state;
+    sched_get_counts(f.s, &counts);
+    assert_int_equal(counts.lent, LENT_MAX);
+    f.out.len = 0;
+    finish(&f);
+}
+
 /* As many as are over within 40 ms; none without four times as many behind them. */
 static void test_as_many_as_are_over_soon(void **state)
 {
@@ -447,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_drain_wants_it_back),
         cmocka_unit_test(test_not_close_to_the_deadline),
         cmocka_unit_test(test_eight_behind_one_and_filled_up_again),
+        cmocka_unit_test(test_no_more_than_the_slot_keeps),
         cmocka_unit_test(test_as_many_as_are_over_soon),
         cmocka_unit_test(test_one_behind_what_others_wait_for),
         cmocka_unit_test(test_all_come_back),

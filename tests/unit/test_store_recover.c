@@ -20,6 +20,7 @@ enum {
 static char original[64], damaged[64], made[64];
 static char truth[64]; /* the original, to be looked into: that takes its log in */
 static unsigned told;
+static bool long_rows; /* most of the file are overflow pages */
 
 static void on_told(void *arg, const char *what)
 {
@@ -36,12 +37,13 @@ static const struct store_recover_hooks hooks = {.parse = task_spec_from_json, .
 
 static void put_full(struct store *s, task_id_t n)
 {
-    char id[32], command[128], *argv[] = {"./run", "--case", id, NULL}, *json;
+    static char command[16384];
+    char id[32], *argv[] = {"./run", "--case", id, NULL}, *json;
     struct task_spec spec = {.id = id, .cores = 1 + n % 4};
 
     snprintf(id, sizeof(id), "case-%u", n * 7919 % TASKS);
     snprintf(command, sizeof(command), "./simulate --seed %u --out result.dat # %0*u", n,
-             (int)(n % 60 + 1), n);
+             (int)(n % 60 + 1 + long_rows * (n * 37 % 8000)), n);
     if (n % 3 == 0)
         spec.argv = argv;
     else
@@ -401,6 +403,15 @@ static void first_page_of_an_old_state_recovered(void **state)
     rounds("first_page of an old state", first_page, false, 4096);
 }
 
+static void first_page_before_long_rows_recovered(void **state)
+{
+    (void)state;
+    long_rows = true;
+    rounds("first_page before long rows", first_page, false, PAGE);
+    rounds("first_page of an old state with long rows", first_page, false, 4096);
+    long_rows = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +424,7 @@ int main(void)
         TEST(damaged_log_recovered),
         TEST(empty_with_log_recovered),
         TEST(first_page_of_an_old_state_recovered),
+        TEST(first_page_before_long_rows_recovered),
     };
 
     return cmocka_run_group_tests_name("store_recover", tests, NULL, NULL);
