@@ -6,9 +6,10 @@ each round, in an order that moves on by one from round to round, so that what e
 machine meets all of them. The file is written after every run: a measurement that was stopped can
 be gone on with (--add), and rounds can be added on another day.
 
-What the runs write stays until the next measurement begins (in five rounds about 3 GB): for some
-30 s after many files were removed ext4 is slow to make new ones, as it steps over their inodes one
-by one (recently_deleted() in fs/ext4/ialloc.c), and whoever happens to run then pays for it.
+What the runs write stays until the next measurement begins (in five rounds about 3 GB): for a
+minute after many files were removed, and were removed on the disk too, an ext4 without a journal is
+slow to make new ones, as it steps over their inodes one by one (recently_deleted() in
+fs/ext4/ialloc.c), and whoever happens to run then pays for it.
 """
 import argparse
 import datetime
@@ -25,6 +26,7 @@ import time
 import procs
 import tools
 import workloads
+from figures import ASKED_STARTS
 
 SIZES = {"start": 1, "true": 10000, "spin": 2000, "dag": 5000, "out": 5000, "metg": 0, "resume": 2000}
 QUICK = {"start": 1, "true": 200, "spin": 40, "dag": 100, "out": 100, "metg": 0, "resume": 120}
@@ -152,6 +154,7 @@ class Measurement:
         spin_us = {"spin": workloads.SPIN_US, "resume": workloads.RESUME_SPIN_US}.get(kind, 0)
         each = self.each_s(name, kind, spin_us)
         limit = self.args.cap if self.tools[name].slow else self.args.long_cap
+        limit = max(limit, ASKED_STARTS * self.start_s[name])
         n = min(self.sizes[kind], max(20, int(limit / each)))
         return n - n % 10 if n < self.sizes[kind] else n
 
@@ -331,7 +334,7 @@ def main():
     if os.path.exists(args.work):
         shutil.rmtree(args.work)
         os.sync()
-        time.sleep(40)
+        time.sleep(65)
     os.makedirs(args.work)
     try:
         Measurement(args).all_rounds()

@@ -98,7 +98,8 @@ def summary(figures):
                    "10 kB of output, tasks/s", "METG(50%), ms", "start and end, s",
                    "after kill -9: lost / twice"], rows)
     return lines + ["", "Tasks: %d, %d, %d, %d. \"–\": it cannot do that, or not here. \\*: fewer tasks, since "
-                    "all would have taken too long; their rate is without the start of the tool." % (
+                    "all would have taken too long; their rate is without the start of the tool (below, the time of a "
+                    "second half is what it would be with all)." % (
                         s["true"], s["spin"], s["dag"], s["out"])]
 
 
@@ -108,7 +109,8 @@ def in_full(figures, kind):
     rows = []
     for tool in figures.ranked(kind):
         f = figures.get(tool, kind)
-        row = [name_of(figures, tool), str(f.n) if kind != "metg" else "", spread(f), str(f.rounds),
+        mark = " *" if figures.is_reduced(kind, f.n) else ""
+        row = [name_of(figures, tool), str(f.n) + mark if kind != "metg" else "", spread(f), str(f.rounds),
                "%.2f" % (f.median / ours.median) if ours else ""]
         rows.append(row + (["%d" % f.lost, "%d" % f.twice] if kind == "resume" else []))
     more = ["lost", "run twice"] if kind == "resume" else []
