@@ -6,8 +6,10 @@ sessions of their own) ends up below it, so that it can be found, killed and wai
 and its CPU time is counted.
 """
 import ctypes
+import math
 import os
 import resource
+import select
 import signal
 import subprocess
 import time
@@ -80,6 +82,17 @@ class Result:
         self.cpu_s = cpu_s
 
 
+def ends_within(proc, seconds):
+    """Popen.wait(timeout) looks with pauses of up to 50 ms; this one wakes at the end."""
+    fd = os.pidfd_open(proc.pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(max(0, math.ceil(1000 * seconds))))
+    finally:
+        os.close(fd)
+
+
 def run(argv, cwd, log, limit_s, until=None, env=None):
     """Runs argv to its end, or until the time limit or the condition `until`, and then kills what
     is left of it. Output goes to the file `log`."""
@@ -93,10 +106,8 @@ def run(argv, cwd, log, limit_s, until=None, env=None):
             left = start + limit_s - time.monotonic()
             if left <= 0 or (until is not None and until()):
                 break
-            try:
-                status = proc.wait(timeout=0.005 if until is not None else left)
-            except subprocess.TimeoutExpired:
-                pass
+            if ends_within(proc, 0.005 if until is not None else left):
+                status = proc.wait()
         wall_s = time.monotonic() - start
     kill_all(proc)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
