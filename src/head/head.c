@@ -157,15 +157,17 @@ static void place(struct head *h, int64_t now_ms)
     actions_do(h);
 }
 
-/* Nothing is ready to start, and a hook or callback may change that once it is told: then the
- * commit is what everybody waits for. */
-static bool idle_for_answers(const struct head *h)
+/* Is the commit what everybody waits for? Nothing is ready to start, and a hook or callback may
+ * change that once it is told; or nothing runs any more, and all that is left is to say so. */
+static bool waits_for_commit(const struct head *h)
 {
     struct sched_counts c;
 
+    sched_get_counts(h->sched, &c);
+    if (c.by_status[TASK_PENDING] + c.by_status[TASK_RUNNING] == 0)
+        return true;
     if (h->hook == NULL && h->callbacks.ended == NULL)
         return false;
-    sched_get_counts(h->sched, &c);
     return c.by_status[TASK_PENDING] == c.blocked + c.late + c.lent;
 }
 
@@ -177,7 +179,7 @@ static void keep_state(struct head *h)
         h->last_barrier = store_barrier(h->store);
         h->changed = false;
         tell_seal(h, h->last_barrier);
-        if (h->hurry || idle_for_answers(h))
+        if (h->hurry || waits_for_commit(h))
             store_hurry(h->store);
         h->hurry = false;
     }
