@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A pilot that waits uses under 2 % of one core in each of its processes: nobody spins.
 #
-# PILOT_TEST_IDLE_SECONDS (10): how long it is watched.
+# PILOT_TEST_IDLE_SECONDS (6): how long it is watched.
 . "$(dirname "$0")/lib.sh"
 
-WATCH=${PILOT_TEST_IDLE_SECONDS:-10}
+WATCH=${PILOT_TEST_IDLE_SECONDS:-6}
 TICKS=$(getconf CLK_TCK)
 
 cpu_ticks() { # PID: user + system

@@ -102,13 +102,11 @@ echo a^b
 echo "a`echo b`c"
 echo one;
 END
-    while IFS= read -r line; do
-        i=$((i + 1))
-        python3 -c 'import json, sys; print(json.dumps({"id": "c%03d" % int(sys.argv[1]), "command": sys.argv[2]}))' "$i" "$line"
-    done <commands >tasks.json
+    python3 -c 'import json, sys
+for i, line in enumerate(sys.stdin, 1):
+    print(json.dumps({"id": "c%03d" % i, "command": line.rstrip("\n")}))' <commands >tasks.json
     pilot tasks.json
     assert_eq "exit status" 1 "$status"
-    i=0
     mkdir plain
     while IFS= read -r line; do
         i=$((i + 1))
@@ -167,7 +165,7 @@ test_background_children_neither_hang_the_pilot_nor_stay() {
 [{"id": "holds", "command": "sleep 305 & echo early"},
  {"id": "daemon", "command": "setsid sh -c 'sleep 306' & echo done"}]
 END
-    PILOT_DEADLINE=60 expect 0 tasks.json
+    PILOT_DEADLINE=60 expect 0 --grace 1 tasks.json
     assert_file pilot_runs/holds/stdout.txt early
     assert_file pilot_runs/daemon/stdout.txt done
     assert_nothing_left 5
