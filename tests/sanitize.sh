@@ -44,6 +44,8 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:exitcode=99}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$root/tests/lsan.supp:print_suppressions=0}
 # Threads are the store's and MPI's; the rest would only be slow.
 if [ $# -eq 0 ] && [ "$kind" = thread ]; then
+    # What recovers damaged states has the store's threads before and after, not while it reads.
+    export PILOT_TEST_SEEDS="${PILOT_TEST_SEEDS:-3}"
     # What tasks may use is measured by unit-launch_memory: the shadow memory counts too.
     set -- -R '^(unit-(store|launch|transport|proto)|integration-(cli|inputs|run_basic|resume)$)' -E '^unit-launch_memory$'
 fi

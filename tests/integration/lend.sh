@@ -35,14 +35,14 @@ see_begin() { # LOW HIGH
 
 # While the pilot itself is stopped, each slot ends what it runs and begins what it was lent.
 test_the_next_begins_without_the_pilot() {
-    journal_tasks 600 >tasks.jsonl
+    journal_tasks 400 >tasks.jsonl
     pilot_start --cores $CORES tasks.jsonl
     must_wait_until 30 at_least_begun 50
     see_begin 1 $((2 * CORES))
     pilot_wait 60
     assert_eq status 0 "$status"
-    assert_eq statuses "completed 600" "$(statuses)"
-    assert_eq attempts 600 "$(sql "select count(*) from attempts")"
+    assert_eq statuses "completed 400" "$(statuses)"
+    assert_eq attempts 400 "$(sql "select count(*) from attempts")"
     check_journal
 }
 
@@ -80,7 +80,7 @@ test_several_begin_without_the_pilot() {
 
 # Who ended the last pilot is being looked for: starts are stored first, and none is sent ahead.
 test_nothing_ahead_after_an_end_without_a_word() {
-    journal_tasks 800 >tasks.jsonl
+    journal_tasks 400 >tasks.jsonl
     pilot_start --cores $CORES tasks.jsonl
     must_wait_until 30 at_least_begun 50
     kill -9 "$pilot_pid"
@@ -90,7 +90,7 @@ test_nothing_ahead_after_an_end_without_a_word() {
     see_begin 0 0
     pilot_wait 60
     assert_eq status 0 "$status"
-    assert_eq statuses "completed 800" "$(statuses)"
+    assert_eq statuses "completed 400" "$(statuses)"
 }
 
 # One that takes long keeps nobody: what was lent behind it is started elsewhere.
@@ -112,7 +112,7 @@ test_nothing_short_waits_behind_a_long_one() {
 }
 
 test_stopped_and_resumed() {
-    journal_tasks 600 >tasks.jsonl
+    journal_tasks 300 >tasks.jsonl
     pilot_start --cores $CORES tasks.jsonl
     must_wait_until 30 at_least_begun 50
     kill -TERM "$pilot_pid"
@@ -120,7 +120,7 @@ test_stopped_and_resumed() {
     assert_eq status 3 "$status"
     check_journal
     expect 0 --resume --cores $CORES
-    assert_eq statuses "completed 600" "$(statuses)"
+    assert_eq statuses "completed 300" "$(statuses)"
     check_journal
 }
 
