@@ -82,7 +82,7 @@ class Figures:
         return sorted(did, key=lambda t: self.all[t, kind].median, reverse=WORKLOADS[kind][2])
 
     def ahead(self, kind):
-        """[(tool, how many times better)] of the peers that are ahead of ours by more than 2 %."""
+        """[(tool, how many times better)] of the peers whose median is better than ours."""
         ours = self.get(OURS, kind)
         if ours is None:
             return []
@@ -90,7 +90,7 @@ class Figures:
         for tool in self.ranked(kind):
             theirs = self.all[tool, kind].median
             better = theirs / ours.median if WORKLOADS[kind][2] else ours.median / max(theirs, 1e-9)
-            if tool not in (OURS, REFERENCE) and better > 1.02:
+            if tool not in (OURS, REFERENCE) and better > 1:
                 found.append((tool, better))
         return found
 
